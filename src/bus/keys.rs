@@ -1,0 +1,1 @@
+//! One function and one doc line for each key.

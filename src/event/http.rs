@@ -1,0 +1,1 @@
+//! The CloudEvents HTTP protocol binding: what a request holds, and what is sent.

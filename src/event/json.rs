@@ -1,0 +1,1 @@
+//! The CloudEvents JSON format and its batch.

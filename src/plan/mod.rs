@@ -1,0 +1,223 @@
+//! What a worker runs from: the validated destination, secrets resolved. The one type where both flows meet. Pure.
+//!
+//! The control plane (operator or standalone) makes a [`Plan`] for the worker and a [`Route`] for Redis from one
+//! `EventDestination`; after that nobody reads the resource again.
+
+use crate::filter::Filter;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// The validated destination, secrets resolved, that a worker runs from. Never in Redis, logs, events or metrics.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// Names this version of the plan, opaque; a worker reports it once it runs.
+    pub id: String,
+    /// The destination's UID: the name of its queue.
+    pub uid: String,
+    /// The bus it reads.
+    pub bus: String,
+    /// Namespace of the destination.
+    pub namespace: String,
+    /// Name of the destination.
+    pub name: String,
+    /// No attempt is made while true.
+    pub suspend: bool,
+    /// Where events go.
+    pub sink: Sink,
+    /// How hard a delivery is tried.
+    pub delivery: Delivery,
+}
+
+/// Exactly one kind of sink.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Sink {
+    /// HTTP POST.
+    Http(HttpSink),
+}
+
+/// An HTTP receiver.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpSink {
+    /// Absolute http or https URL; may itself be a secret.
+    pub uri: Secret,
+    /// How an event is put into a request.
+    pub format: Format,
+    /// Headers added to each request, in order.
+    pub headers: Vec<(String, Secret)>,
+    /// Credentials sent with each request.
+    pub auth: Option<Auth>,
+    /// PEM certificates to trust instead of the system's.
+    pub ca_bundle: Option<String>,
+    /// Name expected in the receiver's certificate instead of the URL's host.
+    pub server_name: Option<String>,
+    /// Standard Webhooks secrets, newest first; all of them sign.
+    pub signing: Vec<Secret>,
+    /// Status codes that halt the destination at once.
+    pub halt_on_status_codes: Vec<u16>,
+    /// Longest `Retry-After` that is honoured; zero ignores the header.
+    #[serde(with = "millis")]
+    pub retry_after_max: Duration,
+}
+
+/// How an event is put into a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Format {
+    /// Attributes as `ce-*` headers, data as the body.
+    Binary,
+    /// One JSON object.
+    Structured,
+}
+
+/// Credentials for the `Authorization` header.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Auth {
+    /// HTTP Basic.
+    Basic {
+        /// User name.
+        username: Secret,
+        /// Password.
+        password: Secret,
+    },
+    /// A fixed token.
+    Bearer(Secret),
+}
+
+/// How hard a delivery is tried, whatever the kind of sink.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Delivery {
+    /// Retries after the first attempt; `None` for no limit.
+    pub retry: Option<u32>,
+    /// How the wait grows.
+    pub backoff_policy: BackoffPolicy,
+    /// Wait before the first retry.
+    #[serde(with = "millis")]
+    pub backoff_delay: Duration,
+    /// Longest wait between retries.
+    #[serde(with = "millis")]
+    pub backoff_max: Duration,
+    /// Longest duration of one attempt.
+    #[serde(with = "millis")]
+    pub timeout: Duration,
+    /// An event that waited longer is given up; `None` for no limit.
+    #[serde(with = "optional_millis", default)]
+    pub max_event_age: Option<Duration>,
+    /// What happens to an event that is given up.
+    pub on_exhausted: OnExhausted,
+    /// Most dead letters kept.
+    pub max_dead_letters: u64,
+}
+
+/// How the wait between attempts grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BackoffPolicy {
+    /// Doubled each time.
+    Exponential,
+    /// By the first wait each time.
+    Linear,
+    /// Not at all.
+    Constant,
+}
+
+/// What happens to an event that is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnExhausted {
+    /// Kept with the reason; the next is sent.
+    DeadLetter,
+    /// It stays; nothing overtakes it until a person acts.
+    Block,
+    /// Counted and forgotten.
+    Drop,
+}
+
+/// A value that is never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value.
+    pub fn new(value: impl Into<String>) -> Secret {
+        Secret(value.into())
+    }
+
+    /// The value itself, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// What the router knows of a destination: a field of `ph:{bus}:routes`. No secret, no query of a URL.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Route {
+    /// Revision of the destination (`metadata.generation`); an older one never replaces a newer one.
+    pub rev: i64,
+    /// Namespace of the destination.
+    pub namespace: String,
+    /// Name of the destination.
+    pub name: String,
+    /// When the destination was created (RFC 3339).
+    pub created: String,
+    /// Where events go, as shown to people.
+    #[serde(rename = "sinkURI")]
+    pub sink_uri: String,
+    /// An event is wanted if every one of these matches.
+    pub filters: Vec<Filter>,
+    /// Whether it takes new events.
+    pub state: RouteState,
+    /// Whether delivery is suspended, as shown to people.
+    pub suspend: bool,
+    /// Dead letters older than this are removed.
+    #[serde(with = "millis")]
+    pub dead_letter_max_age: Duration,
+}
+
+/// Whether a destination takes new events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteState {
+    /// It does.
+    Open,
+    /// It only delivers what it has.
+    Closed,
+}
+
+/// Durations as whole milliseconds.
+mod millis {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    pub fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(value.as_millis().try_into().unwrap_or(u64::MAX))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_millis)
+    }
+}
+
+/// Optional durations as whole milliseconds.
+mod optional_millis {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::time::Duration;
+
+    pub fn serialize<S: Serializer>(value: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        value.map(|value| u64::try_from(value.as_millis()).unwrap_or(u64::MAX)).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(from)?.map(Duration::from_millis))
+    }
+}

@@ -1,0 +1,1 @@
+//! One token that ends everything in order.

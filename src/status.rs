@@ -1,0 +1,1 @@
+//! Status of a destination, from what Redis holds. Pure.

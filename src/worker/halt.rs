@@ -1,0 +1,1 @@
+//! When a destination, not an event, is given a rest. Pure.

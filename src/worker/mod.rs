@@ -1,0 +1,7 @@
+//! Delivers: one lane for each plan.
+
+pub mod attempt;
+pub mod guard;
+pub mod halt;
+pub mod retry;
+pub mod sink;

@@ -1,0 +1,2 @@
+//! One folder for each kind of destination.
+pub mod http;
