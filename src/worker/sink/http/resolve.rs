@@ -22,7 +22,11 @@ pub struct Resolver {
 impl Resolver {
     /// The system's resolver (`getaddrinfo`), which knows `/etc/hosts`, search domains and the cluster's DNS.
     pub fn system() -> Resolver {
-        Resolver::new(|name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
+        Resolver::new(|name| {
+            // hosts files know it without the dot only, and to a name server it means nothing (RFC 6761, section 6.3)
+            let name = if name == "localhost." { "localhost" } else { name };
+            Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
+        })
     }
 
     /// Resolves with a function that may block.
