@@ -274,7 +274,7 @@ pub fn classify(code: u16) -> Class {
         422 => Class::Unprocessable,
         425 => Class::TooEarly,
         429 => Class::TooManyRequests,
-        400..=499 => Class::ClientError,
+        402 | 406 | 411 | 412 | 416..=421 | 423 | 424 | 426..=428 | 430..=499 => Class::ClientError,
         500..=599 => Class::ServerError,
         _ => Class::InvalidResponse,
     }

@@ -17,7 +17,6 @@ mod connection;
 mod request;
 mod resolve;
 mod send;
-mod shim;
 mod sign;
 mod stream;
 #[cfg(test)]

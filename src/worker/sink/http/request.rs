@@ -1,8 +1,8 @@
 //! From an attempt to a request.
 
 use super::config::{ConfigError, Receiver};
-use super::shim as event;
 use super::sign::Keys;
+use crate::event;
 use crate::plan::{self, Auth, Format, Secret};
 use crate::worker::attempt::{Attempt, Class, Failure};
 use base64::Engine as _;
@@ -73,7 +73,7 @@ impl Template {
         if attempt.redriven {
             headers.insert(REDRIVEN, HeaderValue::from_static("true"));
         }
-        self.identify(&event::webhook_id(attempt.event), &mut headers, &body)?;
+        self.identify(&attempt.event.attributes.identity().webhook_id(), &mut headers, &body)?;
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.target.clone();
@@ -83,8 +83,8 @@ impl Template {
 
     fn content(&self, attempt: &Attempt<'_>) -> Result<(HeaderMap, Bytes), Failure> {
         let content = match self.format {
-            Format::Binary => event::binary(attempt.event, attempt.sequence),
-            Format::Structured => event::structured(attempt.event, attempt.sequence).map(|body| {
+            Format::Binary => event::http::binary(attempt.event, attempt.sequence),
+            Format::Structured => event::json::structured(attempt.event, attempt.sequence).map(|body| {
                 let media_type = HeaderValue::from_static("application/cloudevents+json");
                 (HeaderMap::from_iter([(header::CONTENT_TYPE, media_type)]), body)
             }),
@@ -106,7 +106,7 @@ impl Template {
 }
 
 fn undecodable(error: impl std::fmt::Display) -> Failure {
-    Failure::new(Class::Undecodable, format_args!("the event cannot be made into a request: {error}"))
+    Failure::new(Class::Undecodable, error)
 }
 
 fn custom_header(name: &str, value: &Secret) -> Result<(HeaderName, HeaderValue), ConfigError> {

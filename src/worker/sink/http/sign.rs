@@ -19,7 +19,7 @@ const LENIENT: GeneralPurpose =
 pub struct Keys(Vec<Key>);
 
 enum Key {
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Ed25519(Ed25519KeyPair),
 }
 
@@ -69,7 +69,7 @@ impl Key {
             if !(24..=64).contains(&bytes.len()) {
                 return Err(KeyError::Length);
             }
-            return Ok(Key::Hmac(hmac::Key::new(hmac::HMAC_SHA256, &bytes)));
+            return Ok(Key::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &bytes))));
         }
         let bytes = decode(secret.strip_prefix("whsk_").ok_or(KeyError::Prefix)?)?;
         let pair = match bytes.len() {

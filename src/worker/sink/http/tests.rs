@@ -7,7 +7,6 @@ mod requests;
 mod server;
 mod tls;
 
-use super::shim;
 use crate::event::{Attributes, Event, Mode, Sequence};
 use crate::plan::{self, Format, Secret};
 use crate::worker::attempt::{Attempt, Class, Failure, Outcome};
@@ -47,7 +46,7 @@ fn sink(uri: &str, timeout: Duration) -> HttpSink {
 }
 
 fn event() -> Event {
-    let attributes = Attributes::default();
+    let attributes = Attributes::from_json(br#"{"id":"1","source":"/orders","type":"order.placed"}"#).expect("attributes");
     Event { mode: Mode::Binary, attributes, content_type: Some("text/plain".to_owned()), data: Bytes::from_static(b"hello") }
 }
 

@@ -324,3 +324,11 @@ async fn a_large_event_gets_through_and_an_early_refusal_is_heard() {
     let outcome = super::sink(&refusing.url("/"), PATIENT).send(&attempt).await;
     assert!(matches!(class(outcome), Class::PayloadTooLarge | Class::ConnectionReset));
 }
+
+#[test]
+fn a_send_may_move_between_threads() {
+    fn is_send<T: Send>(_: &T) {}
+    let mut sink = sink("http://a.example/", PATIENT);
+    is_send(&send(&mut sink, 1));
+    is_send(&sink.idle());
+}

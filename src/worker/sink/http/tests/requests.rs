@@ -35,8 +35,12 @@ async fn a_request_says_what_it_is() {
     let table = [
         ("content-type", "text/plain"),
         ("content-length", "5"),
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "/orders"),
+        ("ce-type", "order.placed"),
         ("ce-sequence", "0001764000000000-0000000007"),
-        ("webhook-id", &shim::webhook_id(&event)),
+        ("webhook-id", &event.attributes.identity().webhook_id()),
         ("webhook-signature", ""),
         ("posthorn-attempt", "3"),
         ("posthorn-redriven", ""),
@@ -87,6 +91,8 @@ async fn structured_mode_sends_one_json_object() {
     let event = event();
     let request = sent(|plan| plan.format = Format::Structured, attempt(&event)).await;
     assert_eq!(request.header("content-type"), "application/cloudevents+json");
+    let json: serde_json::Value = serde_json::from_slice(&request.body).expect("JSON");
+    assert_eq!((&json["id"], &json["sequence"]), (&"1".into(), &"0001764000000000-0000000007".into()));
 }
 
 #[tokio::test]
