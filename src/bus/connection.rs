@@ -236,16 +236,16 @@ impl Link {
 impl RedisUrl {
     /// A client for one more connection: no Nagle, keep-alive, so that a dead peer is noticed.
     pub(super) fn client(&self) -> Result<Client, RedisError> {
-    let mut info = self.0.as_str().into_connection_info()?;
-    if !matches!(info.addr(), ConnectionAddr::Unix(_)) {
-        let keepalive = redis::io::tcp::socket2::TcpKeepalive::new()
-            .with_time(Duration::from_secs(10))
-            .with_interval(Duration::from_secs(3))
-            .with_retries(3);
-        let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-        info = info.set_tcp_settings(tcp);
-    }
-    Client::open(info)
+        let mut info = self.0.as_str().into_connection_info()?;
+        if !matches!(info.addr(), ConnectionAddr::Unix(_)) {
+            let keepalive = redis::io::tcp::socket2::TcpKeepalive::new()
+                .with_time(Duration::from_secs(10))
+                .with_interval(Duration::from_secs(3))
+                .with_retries(3);
+            let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+            info = info.set_tcp_settings(tcp);
+        }
+        Client::open(info)
     }
 }
 
@@ -335,10 +335,10 @@ async fn supervise(url: RedisUrl, name: &'static str, timeout: Duration, links: 
         match Link::open(&url, timeout).await {
             Ok(link) => {
                 tracing::debug!(connection = name, redis = %url, "connected");
-                links.send_replace(Ok(link.clone()));
+                let _ = links.send_replace(Ok(link.clone()));
                 let opened = tokio::time::Instant::now();
                 link.watch_role().await;
-                links.send_replace(Err("the connection has ended".to_owned()));
+                let _ = links.send_replace(Err("the connection has ended".to_owned()));
                 if opened.elapsed() > PAUSE_MAX {
                     pause = PAUSE_MIN;
                 }
@@ -348,7 +348,7 @@ async fn supervise(url: RedisUrl, name: &'static str, timeout: Duration, links: 
                 if links.borrow().as_ref().err() != Some(&why) {
                     tracing::warn!(connection = name, redis = %url, error = why, "cannot connect to redis; trying again");
                 }
-                links.send_replace(Err(why));
+                let _ = links.send_replace(Err(why));
             }
         }
         tokio::time::sleep(pause).await;

@@ -90,8 +90,7 @@ pub struct RouteCall<'a> {
 pub async fn load(link: &Link, bus: &str, since: Option<u64>) -> Result<Loaded, Error> {
     let since = since.map(|generation| generation.to_string()).unwrap_or_default();
     let mut answer = link.script(Script::Load, bus).arg(since).run().await?;
-    let mut loaded =
-        Loaded { position: answer.parse()?, generation: answer.parse()?, trimmed: answer.parse()?, destinations: Vec::new() };
+    let mut loaded = Loaded { position: answer.parse()?, generation: answer.parse()?, trimmed: answer.parse()?, destinations: Vec::new() };
     while let Some(uid) = answer.maybe_text()? {
         let (route, start, fill) = (answer.text()?, answer.parse()?, answer.text()?);
         let target = (!route.is_empty()).then(|| Target { route: read_route(&uid, &route), start, fill: fill.parse().ok() });

@@ -59,7 +59,7 @@ impl Entry {
 
     /// Its context attributes; empty where they cannot be read.
     pub fn attributes(&self) -> Attributes {
-        self.text("a").and_then(|json| Attributes::from_json(json).ok()).unwrap_or_default()
+        self.field("a").and_then(|json| Attributes::from_json(json).ok()).unwrap_or_default()
     }
 
     /// The event in it.
@@ -74,7 +74,7 @@ impl Entry {
             None => return Err(bad("it has no version")),
         }
         let mode = self.text("m").and_then(Mode::from_code).ok_or_else(|| bad("its mode is unknown"))?;
-        let json = self.text("a").ok_or_else(|| bad("it has no attributes"))?;
+        let json = self.field("a").ok_or_else(|| bad("it has no attributes"))?;
         let attributes = Attributes::from_json(json).map_err(|error| BadEntry(format!("its attributes: {error}")))?;
         let content_type = self.text("c").filter(|text| !text.is_empty()).map(str::to_owned);
         let data = self.field("d").cloned().ok_or_else(|| bad("it has no data"))?;

@@ -5,8 +5,8 @@
 
 use super::connection::{Error, Link};
 use super::scripts::{Script, pairs};
-use crate::event::Sequence;
 use crate::bus::routing::Ask;
+use crate::event::Sequence;
 use base64::Engine;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

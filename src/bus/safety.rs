@@ -37,7 +37,8 @@ pub async fn memory(link: &Link) -> Result<Memory, Error> {
     match number("maxmemory") {
         Some(max) if max > 0 => Ok(Memory { used, max, assumed: false }),
         _ => {
-            let machine = number("total_system_memory").ok_or_else(|| Error::Protocol("INFO memory without total_system_memory".to_owned()))?;
+            let machine =
+                number("total_system_memory").ok_or_else(|| Error::Protocol("INFO memory without total_system_memory".to_owned()))?;
             Ok(Memory { used, max: machine / 4 * 3, assumed: true })
         }
     }
@@ -115,7 +116,9 @@ impl fmt::Display for Concern {
                 "redis runs appendfsync {found}, but the bus is configured with durability.fsync Always: set appendfsync always, or \
                  declare EverySecond and accept that a crash may lose the last second"
             ),
-            Concern::Unverified => f.write_str("redis does not tell its appendfsync policy (CONFIG GET is refused); the configured one is believed"),
+            Concern::Unverified => {
+                f.write_str("redis does not tell its appendfsync policy (CONFIG GET is refused); the configured one is believed")
+            }
         }
     }
 }
@@ -162,9 +165,14 @@ mod tests {
 
     #[test]
     fn versions_before_redis_7_0_and_valkey_7_2_are_too_old() {
-        for (redis, valkey, bad) in
-            [("7.0.0", "", false), ("6.2.14", "", true), ("8.2.1", "", false), ("7.2.4", "7.2.5", false), ("7.2.4", "7.0.1", true), ("7.2.4", "8.1.0", false)]
-        {
+        for (redis, valkey, bad) in [
+            ("7.0.0", "", false),
+            ("6.2.14", "", true),
+            ("8.2.1", "", false),
+            ("7.2.4", "7.2.5", false),
+            ("7.2.4", "7.0.1", true),
+            ("7.2.4", "8.1.0", false),
+        ] {
             assert_eq!(too_old(redis, valkey).is_some(), bad, "{redis} {valkey}");
         }
     }

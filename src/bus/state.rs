@@ -128,7 +128,7 @@ struct HeadTrial {
 }
 
 fn head(sequence: Sequence, attributes: &str, trial: &str) -> Head {
-    let attributes = Attributes::from_json(attributes).unwrap_or_default();
+    let attributes = Attributes::from_json(attributes.as_bytes()).unwrap_or_default();
     let trial: HeadTrial = serde_json::from_str(trial).unwrap_or_default();
     // Lua knows one kind of number; these are whole and not negative
     let whole = |number: f64| number as u64;
