@@ -93,7 +93,9 @@ fn structural<T: JsonSchema>() -> Value {
 }
 
 fn make_structural(node: &mut Value) {
-    let Some(fields) = node.as_object_mut() else { return };
+    let Some(fields) = node.as_object_mut() else {
+        return;
+    };
     for name in ["$schema", "title", "nullable", "components"] {
         fields.remove(name);
     }
@@ -127,8 +129,12 @@ fn unwrap_optional(fields: &mut serde_json::Map<String, Value>) {
     if fields.contains_key("x-kubernetes-int-or-string") {
         return;
     }
-    let Some(Value::Array(choices)) = fields.remove("anyOf").or_else(|| fields.remove("allOf")) else { return };
-    let Some(Value::Object(inner)) = choices.into_iter().find(|choice| choice.get("enum") != Some(&json!([null]))) else { return };
+    let Some(Value::Array(choices)) = fields.remove("anyOf").or_else(|| fields.remove("allOf")) else {
+        return;
+    };
+    let Some(Value::Object(inner)) = choices.into_iter().find(|choice| choice.get("enum") != Some(&json!([null]))) else {
+        return;
+    };
     for (name, value) in inner {
         fields.entry(name).or_insert(value);
     }
@@ -136,7 +142,9 @@ fn unwrap_optional(fields: &mut serde_json::Map<String, Value>) {
 
 /// `oneOf` single words, each with its description, becomes one `enum`.
 fn collapse_enum(fields: &mut serde_json::Map<String, Value>) {
-    let Some(Value::Array(choices)) = fields.remove("oneOf") else { return };
+    let Some(Value::Array(choices)) = fields.remove("oneOf") else {
+        return;
+    };
     let words: Vec<Value> = choices.iter().filter_map(|choice| choice["enum"][0].as_str()).map(Value::from).collect();
     fields.insert("type".into(), "string".into());
     fields.insert("enum".into(), words.into());

@@ -17,6 +17,7 @@ pub mod spec;
 pub mod status;
 pub mod validate;
 pub mod values;
+pub mod yaml;
 
 pub use spec::{EventDestination, EventDestinationSpec};
 pub use status::EventDestinationStatus;

@@ -104,7 +104,9 @@ pub fn parse(mut object: Value) -> Result<EventDestination, Vec<Violation>> {
 fn unknown_fields(new: &Value) -> Vec<Violation> {
     let mut unknown = metadata::unknown_fields(new);
     walk(&Node::root(crd::schema(), new, None), &mut |node| {
-        let (Some(fields), Some(properties)) = (node.value.as_object(), node.schema["properties"].as_object()) else { return true };
+        let (Some(fields), Some(properties)) = (node.value.as_object(), node.schema["properties"].as_object()) else {
+            return true;
+        };
         if node.place != "metadata" {
             let names = fields.keys().filter(|name| !properties.contains_key(*name));
             unknown.extend(names.map(|name| Violation::unknown(node.below(name))));

@@ -51,7 +51,9 @@ fn stale(root: &Path) -> io::Result<Vec<(PathBuf, Artifact)>> {
         let present = match std::fs::read(&path) {
             Ok(bytes) => Some(bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))),
+            Err(error) => {
+                return Err(io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display())));
+            }
         };
         if present.as_deref() != Some(&artifact.bytes) {
             stale.push((path, artifact));

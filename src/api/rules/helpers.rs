@@ -126,7 +126,9 @@ mod tests {
         assert_eq!(parts("https://[::1]:8443/h"), is("https", "::1"));
         assert_eq!(parts("https://user:pw@a.example/h"), is("https", "a.example"));
         assert_eq!(parts("https:///h"), is("https", ""));
-        for text in ["a.example/hooks", "/h", "https://a b/", "https://a/%zz", "https://a:x/", "https://[::1/h", "1http://a/", "https://a/\n"] {
+        for text in
+            ["a.example/hooks", "/h", "https://a b/", "https://a/%zz", "https://a:x/", "https://[::1/h", "1http://a/", "https://a/\n"]
+        {
             assert_eq!(parts(text), None, "{text}");
         }
     }

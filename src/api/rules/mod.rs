@@ -8,8 +8,8 @@ mod helpers;
 mod sink;
 mod spec;
 
-pub(crate) use sink::{credentials_may_go_to, is_plain, wrong_uri};
 use serde_json::{Value, json};
+pub(crate) use sink::{credentials_may_go_to, is_plain, wrong_uri};
 use std::sync::LazyLock;
 
 type Test = Box<dyn Fn(&Value) -> bool + Send + Sync>;

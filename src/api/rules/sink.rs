@@ -43,7 +43,8 @@ fn regex(form: &str) -> Regex {
 }
 
 pub(super) fn rules() -> Vec<Rule> {
-    let one = Rule::value("spec.sink", "has(self.http)", "a sink needs http: {uri: …}, {uriFrom: …} or {ref: …}", |it| has(it, "http"));
+    let one =
+        Rule::value("spec.sink", "has(self.http)", "a sink needs http: {uri: …}, {uriFrom: …} or {ref: …}", |it| has(it, "http"));
     [vec![one], http(), uri(), reference(), batch(), headers(), auth()].into_iter().flatten().collect()
 }
 
@@ -124,12 +125,9 @@ fn uri() -> Vec<Rule> {
             "must not hold a user name or password; use auth.basic",
             |it| !USER.is_match(own_text(it)),
         ),
-        Rule::value(
-            "spec.sink.http.uri",
-            "!self.contains('#')",
-            "must not have a fragment (#…); it would never be sent",
-            |it| !own_text(it).contains('#'),
-        ),
+        Rule::value("spec.sink.http.uri", "!self.contains('#')", "must not have a fragment (#…); it would never be sent", |it| {
+            !own_text(it).contains('#')
+        }),
     ]
 }
 

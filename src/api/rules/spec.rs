@@ -69,12 +69,9 @@ fn start() -> Vec<Rule> {
 
 fn ordering() -> Vec<Rule> {
     vec![
-        Rule::value(
-            "spec.ordering",
-            "!has(self.keyAttribute) || self.mode == 'PerKey'",
-            "keyAttribute is for mode: PerKey",
-            |it| !has(it, "keyAttribute") || it["mode"] == "PerKey",
-        )
+        Rule::value("spec.ordering", "!has(self.keyAttribute) || self.mode == 'PerKey'", "keyAttribute is for mode: PerKey", |it| {
+            !has(it, "keyAttribute") || it["mode"] == "PerKey"
+        })
         .says("'keyAttribute is for mode: PerKey, not ' + self.mode", |it| {
             format!("keyAttribute is for mode: PerKey, not {}", text(it, "mode"))
         })
@@ -145,9 +142,12 @@ fn compare(left: &'static str, right: &'static str, holds: fn(Duration, Duration
 fn limits() -> Vec<Rule> {
     vec![
         duration("spec.limits.rate.per", "1s", "1h", false),
-        Rule::value("spec.limits.backlog", "has(self.maxEvents) || has(self.maxBytes)", "backlog needs maxEvents, maxBytes or both", |it| {
-            has(it, "maxEvents") || has(it, "maxBytes")
-        }),
+        Rule::value(
+            "spec.limits.backlog",
+            "has(self.maxEvents) || has(self.maxBytes)",
+            "backlog needs maxEvents, maxBytes or both",
+            |it| has(it, "maxEvents") || has(it, "maxBytes"),
+        ),
         size("spec.limits.backlog.maxBytes", "1Ki", "1Ti"),
     ]
 }

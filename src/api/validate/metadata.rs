@@ -27,9 +27,8 @@ const LABEL_FORM: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 
 static LABEL: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(&format!("^{LABEL_FORM}$")).expect("the form of a label is a regular expression"));
-static SUBDOMAIN: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(&format!(r"^{LABEL_FORM}(\.{LABEL_FORM})*$")).expect("the form of a subdomain is a regular expression")
-});
+static SUBDOMAIN: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(&format!(r"^{LABEL_FORM}(\.{LABEL_FORM})*$")).expect("the form of a subdomain is a regular expression"));
 
 /// Fields of `metadata` that no object has.
 pub(super) fn unknown_fields(object: &Value) -> Vec<Violation> {

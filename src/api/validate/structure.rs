@@ -133,7 +133,9 @@ fn number(node: &Node) -> Option<Violation> {
 
 /// Items of a list that are there twice, where the list is a set or a map.
 fn duplicates(node: &Node) -> Vec<Violation> {
-    let Some(items) = node.value.as_array() else { return Vec::new() };
+    let Some(items) = node.value.as_array() else {
+        return Vec::new();
+    };
     let keys = node.schema["x-kubernetes-list-map-keys"].as_array();
     let identity = |item: &Value| match keys {
         Some(keys) => keys.iter().filter_map(Value::as_str).map(|key| (key.to_owned(), item[key].clone())).collect(),

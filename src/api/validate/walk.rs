@@ -47,7 +47,9 @@ impl<'a> Node<'a> {
     }
 
     fn items(&self, items: &'a [Value]) -> Vec<Node<'a>> {
-        let Some(schema) = self.schema.get("items") else { return Vec::new() };
+        let Some(schema) = self.schema.get("items") else {
+            return Vec::new();
+        };
         let node = |(index, value)| Node {
             schema,
             value,
