@@ -5,6 +5,7 @@ use super::validate::{self, Violation};
 use super::yaml::Yaml;
 use serde_json::{Value, json};
 use std::fmt;
+use std::path::Path;
 
 /// The namespace of an object that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -43,6 +44,13 @@ impl fmt::Display for Problem {
         let field = if self.field.is_empty() { String::new() } else { format!("{}: ", self.field) };
         write!(f, "{}:{}: {field}{}", self.file, self.line, self.message)
     }
+}
+
+/// Whether a file of a directory is a manifest, by its name: `.yaml`, `.yml` or `.json` (which is YAML too), and not hidden, as the
+/// files are that editors and Kubernetes' mounts leave.
+pub fn is_manifest(file: &Path) -> bool {
+    let hidden = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    !hidden && file.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
 }
 
 /// Reads the objects of a file, and what is wrong with those that are none. Empty documents are passed over.

@@ -1,3 +1,4 @@
 //! Cli.
 
 pub mod generate;
+pub mod validate;
