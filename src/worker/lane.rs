@@ -12,7 +12,7 @@ use super::retry::{self, Decision};
 use super::sink::Sink;
 use crate::admin::DestinationMetrics;
 use crate::bus::lease::{self, Leased};
-use crate::bus::queue::{Answered, Buried, Burial, Fate, Settled, Streak, Tenure};
+use crate::bus::queue::{Answered, Burial, Buried, Fate, Settled, Streak, Tenure};
 use crate::bus::routing::Ask;
 use crate::bus::{Error, Link};
 use crate::event::Sequence;
@@ -49,12 +49,10 @@ pub async fn run(mut plans: watch::Receiver<Arc<Plan>>, context: Arc<LaneContext
             () = stop.cancelled() => break,
         };
         let end = match take(&context, &plan, link).await {
-            Ok(Some((feed, state))) => {
-                match Shift::new(&plan, &context, &metrics, &mut begun, feed, &state) {
-                    Ok(shift) => shift.work(&mut plans, &stop).await,
-                    Err(why) => End::Lost(why),
-                }
-            }
+            Ok(Some((feed, state))) => match Shift::new(&plan, &context, &metrics, &mut begun, feed, &state) {
+                Ok(shift) => shift.work(&mut plans, &stop).await,
+                Err(why) => End::Lost(why),
+            },
             Ok(None) => End::NotOurs,
             Err(error) => End::Lost(error.to_string()),
         };
@@ -63,7 +61,12 @@ pub async fn run(mut plans: watch::Receiver<Arc<Plan>>, context: Arc<LaneContext
             End::NewPlan => {}
             End::NotOurs => pause(&mut plans, &stop).await,
             End::Lost(why) => {
-                tracing::warn!(namespace = plan.namespace, destination = plan.name, reason = why, "delivery was interrupted; taking the queue again");
+                tracing::warn!(
+                    namespace = plan.namespace,
+                    destination = plan.name,
+                    reason = why,
+                    "delivery was interrupted; taking the queue again"
+                );
                 pause(&mut plans, &stop).await;
             }
         }
@@ -612,7 +615,13 @@ impl<'a> Shift<'a> {
 
     fn is_halted(&mut self, reason: &str) {
         if self.halted.as_deref() != Some(reason) {
-            tracing::warn!(namespace = self.plan.namespace, destination = self.plan.name, reason, error = self.message, "halted: the backlog is kept");
+            tracing::warn!(
+                namespace = self.plan.namespace,
+                destination = self.plan.name,
+                reason,
+                error = self.message,
+                "halted: the backlog is kept"
+            );
         }
         self.halted = Some(reason.to_owned());
         self.next_probe();

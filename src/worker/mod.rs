@@ -23,6 +23,7 @@ use crate::bus::lease::Tokens;
 use crate::bus::wake::Wakes;
 use crate::bus::{RedisUrl, Supervisor};
 use crate::plan::Plan;
+use crate::shutdown::Shutdown;
 use plans::Plans;
 use sink::SinkContext;
 use std::collections::BTreeMap;
@@ -73,7 +74,7 @@ struct Running {
 }
 
 /// Runs a lane for each plan until told to stop; then lanes finish or end their requests, settle and give their leases back.
-pub async fn run(config: WorkerConfig, stop: CancellationToken) {
+pub async fn run(config: WorkerConfig, stop: Shutdown) {
     let mut plans = config.plans;
     let context = Arc::new(LaneContext {
         links: Supervisor::start(config.redis.clone(), "worker"),
@@ -90,12 +91,12 @@ pub async fn run(config: WorkerConfig, stop: CancellationToken) {
         let wanted = plans.borrow_and_update().clone();
         follow(&mut lanes, &wanted, &context);
         tokio::select! {
-            changed = plans.changed() => if changed.is_err() { stop.cancelled().await },
+            changed = plans.changed() => if changed.is_err() { stop.begun().await },
             // a lane that ended by a defect is started again
             _ = check.tick() => {}
-            () = stop.cancelled() => {}
+            () = stop.begun() => {}
         }
-        if stop.is_cancelled() {
+        if stop.has_begun() {
             break;
         }
     }
