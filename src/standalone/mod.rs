@@ -1,1 +1,5 @@
-//! Standalone.
+//! The same roles in one process, from a folder of YAML files; the private redis-server.
+
+pub mod data_dir;
+pub mod instance;
+pub mod server;
