@@ -1,0 +1,3 @@
+//! The folder of a standalone.
+
+pub mod step;
