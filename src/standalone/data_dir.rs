@@ -58,10 +58,7 @@ impl DataDir {
     /// [`Error::InUse`] with the pid of the process that holds it; [`Error::Io`] if it cannot be made or written.
     pub fn open(path: &Path) -> Result<DataDir, Error> {
         make_private(path)?;
-        let path = path.canonicalize().map_err(|source| Error::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+        let path = path.canonicalize().map_err(|source| Error::Io { path: path.to_owned(), source })?;
         let lock = take(&path)?;
         Ok(DataDir { path, _lock: lock })
     }
@@ -74,14 +71,7 @@ impl DataDir {
 
 /// Makes a directory and what is missing above it, open to this user alone. One that is there already keeps its mode.
 pub(super) fn make_private(path: &Path) -> Result<(), Error> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| Error::Io {
-            path: path.to_owned(),
-            source,
-        })
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
 /// Replaces a file as a whole, readable by this user alone: who reads it sees the old text or the new one.
@@ -96,32 +86,16 @@ pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
 /// Locks the file `lock` and writes our pid into it, for the message of whoever comes second.
 fn take(directory: &Path) -> Result<File, Error> {
     let path = directory.join("lock");
-    let io = |source| Error::Io {
-        path: path.clone(),
-        source,
-    };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(io)?;
+    let io = |source| Error::Io { path: path.clone(), source };
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            return Err(Error::InUse {
-                path: directory.to_owned(),
-                holder: holder(&mut file),
-            });
+            return Err(Error::InUse { path: directory.to_owned(), holder: holder(&mut file) });
         }
         Err(TryLockError::Error(source)) => return Err(io(source)),
     }
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| write!(file, "{}", std::process::id()))
-        .map_err(io)?;
+    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id())).map_err(io)?;
     Ok(file)
 }
 

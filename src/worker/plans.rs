@@ -156,10 +156,7 @@ impl Known {
         let uid = |file: &File| file.plan.as_ref().map(|plan| plan.uid.clone());
         let own = uid(self.files.get(&file)?)?;
         let (first, _) = self.files.iter().find(|(_, other)| uid(other).as_ref() == Some(&own))?;
-        (*first != file).then(|| Note::Bad {
-            reason: format!("its destination has a plan in {first} already"),
-            file,
-        })
+        (*first != file).then(|| Note::Bad { reason: format!("its destination has a plan in {first} already"), file })
     }
 
     /// The plans in force: of two for one destination the one of the first file.
@@ -190,12 +187,7 @@ impl File {
 /// The message of a JSON error may repeat a secret; its place does not.
 fn parse(bytes: &[u8]) -> Result<Plan, String> {
     serde_json::from_slice(bytes).map_err(|error| {
-        format!(
-            "not a plan of this version: {:?} error at line {}, column {}",
-            error.classify(),
-            error.line(),
-            error.column()
-        )
+        format!("not a plan of this version: {:?} error at line {}, column {}", error.classify(), error.line(), error.column())
     })
 }
 

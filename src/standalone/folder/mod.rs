@@ -1,3 +1,4 @@
 //! The folder of a standalone.
 
+pub mod read;
 pub mod step;

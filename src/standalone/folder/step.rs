@@ -217,10 +217,7 @@ impl<T: Clone> State<T> {
         for (file, now) in &problems {
             let before = self.told.get(file);
             let new = now.iter().filter(|problem| before.is_none_or(|before| !before.contains(problem)));
-            notes.extend(new.map(|(_, problem)| Note::Bad {
-                file: file.clone(),
-                problem: problem.clone(),
-            }));
+            notes.extend(new.map(|(_, problem)| Note::Bad { file: file.clone(), problem: problem.clone() }));
             if now.is_empty() && before.is_some_and(|before| !before.is_empty()) {
                 notes.push(Note::Mended { file: file.clone() });
             }
@@ -252,11 +249,7 @@ fn take_fresh<T: Clone>(files: &BTreeMap<String, File<T>>) -> (BTreeMap<Key, T>,
 
 fn repeated<T>(found: &Found<T>, file: &str, line: usize) -> Problem {
     let message = format!("{} is defined at {file}:{line} already; the first one counts", found.key);
-    Problem {
-        line: Some(found.line),
-        field: Some("metadata.name".to_owned()),
-        message,
-    }
+    Problem { line: Some(found.line), field: Some("metadata.name".to_owned()), message }
 }
 
 impl fmt::Display for Key {

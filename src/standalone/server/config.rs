@@ -39,12 +39,7 @@ impl Files {
     ///
     /// The server gets this open file as its standard input, so no other can be started on the same files, whatever became of us.
     pub fn try_lock(&self) -> io::Result<Option<File>> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.directory.join("lock"))?;
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.directory.join("lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -60,11 +55,7 @@ impl Files {
 
     /// Chooses a place for the socket, in this directory if its path is short enough, and records it.
     pub fn choose_socket(&self) -> io::Result<PathBuf> {
-        let socket = if fits(&self.directory) {
-            self.directory.join("redis.sock")
-        } else {
-            self.runtime_directory()?.join("redis.sock")
-        };
+        let socket = if fits(&self.directory) { self.directory.join("redis.sock") } else { self.runtime_directory()?.join("redis.sock") };
         std::fs::write(self.directory.join("socket-path"), socket.as_os_str().as_bytes())?;
         Ok(socket)
     }
@@ -95,16 +86,10 @@ impl Files {
         let mut hasher = DefaultHasher::new();
         self.directory.hash(&mut hasher);
         let name = format!("posthorn-{:016x}", hasher.finish());
-        let bases = [
-            std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
-            Some(std::env::temp_dir()),
-            Some(PathBuf::from("/tmp")),
-        ];
+        let bases = [std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), Some(std::env::temp_dir()), Some(PathBuf::from("/tmp"))];
         let usable = |base: &PathBuf| base.is_absolute() && base.is_dir() && fits(&base.join(&name));
         let base = bases.into_iter().flatten().find(usable);
-        let directory = base
-            .ok_or_else(|| io::Error::other("no directory with a short path for a socket; set TMPDIR=/tmp"))?
-            .join(name);
+        let directory = base.ok_or_else(|| io::Error::other("no directory with a short path for a socket; set TMPDIR=/tmp"))?.join(name);
         data_dir::make_private(&directory).map_err(io::Error::other)?;
         check_owner(&directory)?;
         Ok(directory)
@@ -118,10 +103,7 @@ fn check_owner(directory: &Path) -> io::Result<()> {
     if ours {
         return Ok(());
     }
-    Err(io::Error::other(format!(
-        "{} belongs to someone else or is open to others; remove it",
-        directory.display()
-    )))
+    Err(io::Error::other(format!("{} belongs to someone else or is open to others; remove it", directory.display())))
 }
 
 fn fits(directory: &Path) -> bool {

@@ -67,29 +67,19 @@ pub fn program(wanted: Option<&Path>) -> Result<PathBuf, Error> {
 fn candidates(search: &std::ffi::OsStr) -> Vec<PathBuf> {
     let directories: Vec<PathBuf> = std::env::split_paths(search).collect();
     let named = |name: &'static str| directories.iter().map(move |directory| directory.join(name));
-    named("redis-server")
-        .chain(named("valkey-server"))
-        .filter(|path| path.is_file())
-        .collect()
+    named("redis-server").chain(named("valkey-server")).filter(|path| path.is_file()).collect()
 }
 
 fn check(path: PathBuf) -> Result<PathBuf, Error> {
     match version(&path) {
         Ok(version) if version.is_enough() => Ok(path),
-        Ok(version) => Err(Error::TooOld {
-            path,
-            version,
-            hint: hint(),
-        }),
+        Ok(version) => Err(Error::TooOld { path, version, hint: hint() }),
         Err(reason) => Err(Error::Broken { path, reason }),
     }
 }
 
 fn version(path: &Path) -> Result<Version, String> {
-    let output = Command::new(path)
-        .arg("--version")
-        .output()
-        .map_err(|error: io::Error| error.to_string())?;
+    let output = Command::new(path).arg("--version").output().map_err(|error: io::Error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
     Version::parse(&text).ok_or_else(|| format!("answered {:?}", text.lines().next().unwrap_or_default()))
 }
@@ -106,12 +96,7 @@ impl Version {
         let text = rest.split_whitespace().next()?.to_owned();
         let mut numbers = text.split('.').map(str::parse);
         let (major, minor) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
-        Some(Version {
-            valkey,
-            major,
-            minor,
-            text,
-        })
+        Some(Version { valkey, major, minor, text })
     }
 
     fn is_enough(&self) -> bool {
@@ -134,9 +119,7 @@ fn hint() -> &'static str {
 
 /// The command for a Linux distribution, by the `ID` and `ID_LIKE` of its os-release file.
 fn hint_for(os_release: &str) -> &'static str {
-    let ids = os_release
-        .lines()
-        .filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")));
+    let ids = os_release.lines().filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")));
     for id in ids.flat_map(|value| value.trim_matches('"').split(' ')) {
         match id {
             "debian" | "ubuntu" => return "sudo apt-get install redis-server",
@@ -186,9 +169,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_no_redis_is_named() {
-        let error = program(Some(Path::new("/bin/echo")))
-            .expect_err("echo is no redis-server")
-            .to_string();
+        let error = program(Some(Path::new("/bin/echo"))).expect_err("echo is no redis-server").to_string();
         assert!(error.contains("/bin/echo --version"), "{error}");
     }
 }

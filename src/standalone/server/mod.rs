@@ -105,12 +105,7 @@ impl PrivateServer {
     /// # Errors
     /// If there is no program, it ends at once, or one that runs already cannot be adopted.
     pub async fn start(data_dir: &Path, options: ServerOptions, shutdown: &CancellationToken) -> Result<PrivateServer, Error> {
-        let mut server = Server::obtain(
-            find::program(options.program.as_deref())?,
-            Files::prepare(data_dir)?,
-            options.max_memory,
-        )
-        .await?;
+        let mut server = Server::obtain(find::program(options.program.as_deref())?, Files::prepare(data_dir)?, options.max_memory).await?;
         if let Some(Err(error)) = shutdown.run_until_cancelled(server.ready()).await {
             return Err(error);
         }
@@ -141,14 +136,7 @@ impl PrivateServer {
 impl Server {
     async fn obtain(program: PathBuf, files: Files, max_memory: Option<u64>) -> Result<Server, Error> {
         let begin = Instant::now();
-        let mut server = Server {
-            program,
-            socket: PathBuf::new(),
-            max_memory,
-            pid: None,
-            child: None,
-            files,
-        };
+        let mut server = Server { program, socket: PathBuf::new(), max_memory, pid: None, child: None, files };
         loop {
             if let Some(lock) = server.files.try_lock().map_err(|source| server.io(source))? {
                 server.socket = server.files.choose_socket().map_err(|source| server.io(source))?;
@@ -158,10 +146,7 @@ impl Server {
             match server.adopt().await {
                 Ok(()) => return Ok(server),
                 Err(reason) if begin.elapsed() > ADOPTION => {
-                    return Err(Error::NotAdopted {
-                        directory: server.files.directory().to_owned(),
-                        reason,
-                    });
+                    return Err(Error::NotAdopted { directory: server.files.directory().to_owned(), reason });
                 }
                 Err(_) => tokio::time::sleep(POLL).await,
             }
@@ -170,15 +155,8 @@ impl Server {
 
     /// Starts the program with the lock as its standard input, in a process group of its own: Ctrl-C is for us.
     fn launch(&mut self, lock: File) -> Result<(), Error> {
-        let config = self
-            .files
-            .write_config(&self.socket, self.max_memory)
-            .map_err(|source| self.io(source))?;
-        let log = File::options()
-            .append(true)
-            .create(true)
-            .open(self.files.log())
-            .map_err(|source| self.io(source))?;
+        let config = self.files.write_config(&self.socket, self.max_memory).map_err(|source| self.io(source))?;
+        let log = File::options().append(true).create(true).open(self.files.log()).map_err(|source| self.io(source))?;
         let child = Command::new(&self.program)
             .arg(config)
             .current_dir(self.files.directory())
@@ -195,10 +173,7 @@ impl Server {
 
     /// Takes over the server that holds the lock, if it answers and works in this directory.
     async fn adopt(&mut self) -> Result<(), String> {
-        let socket = self
-            .files
-            .recorded_socket()
-            .map_err(|error| format!("where its socket is was not recorded ({error})"))?;
+        let socket = self.files.recorded_socket().map_err(|error| format!("where its socket is was not recorded ({error})"))?;
         let question = |command: &'static [&'static str]| question(&socket, command);
         let directory = match question(&["CONFIG", "GET", "dir"]).await? {
             Reply::List(pair) if pair.len() == 2 => PathBuf::from(&pair[1]),
@@ -212,9 +187,7 @@ impl Server {
             other => return Err(format!("answers {other:?} to INFO")),
         };
         let limit = self.max_memory.unwrap_or(0).to_string();
-        ask(&socket, &["CONFIG", "SET", "maxmemory", &limit], ANSWER)
-            .await
-            .map_err(|error| silent(&socket, &error))?;
+        ask(&socket, &["CONFIG", "SET", "maxmemory", &limit], ANSWER).await.map_err(|error| silent(&socket, &error))?;
         self.socket = socket;
         Ok(())
     }
@@ -302,9 +275,7 @@ impl Server {
         }
         match tokio::time::timeout(ENDING, self.ended()).await {
             Ok(_) => self.leave().await,
-            Err(_) => Err(Error::Stuck(
-                self.pid.map_or_else(|| "pid unknown".to_owned(), |pid| format!("pid {pid}")),
-            )),
+            Err(_) => Err(Error::Stuck(self.pid.map_or_else(|| "pid unknown".to_owned(), |pid| format!("pid {pid}")))),
         }
     }
 
@@ -323,10 +294,7 @@ impl Server {
     }
 
     fn io(&self, source: io::Error) -> Error {
-        Error::Io {
-            directory: self.files.directory().to_owned(),
-            source,
-        }
+        Error::Io { directory: self.files.directory().to_owned(), source }
     }
 }
 

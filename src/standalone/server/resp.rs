@@ -22,9 +22,7 @@ pub enum Reply {
 /// # Errors
 /// Of connecting, of an answer that is cut short or not RESP 2, and `TimedOut` past the deadline.
 pub async fn ask(socket: &Path, command: &[&str], deadline: Duration) -> io::Result<Reply> {
-    tokio::time::timeout(deadline, exchange(socket, command))
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    tokio::time::timeout(deadline, exchange(socket, command)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 async fn exchange(socket: &Path, command: &[&str]) -> io::Result<Reply> {

@@ -4,13 +4,8 @@ use super::*;
 const SOON: Duration = Duration::from_secs(20);
 
 async fn start(data_dir: &Path) -> PrivateServer {
-    let options = ServerOptions {
-        max_memory: Some(64 << 20),
-        ..ServerOptions::default()
-    };
-    PrivateServer::start(data_dir, options, &CancellationToken::new())
-        .await
-        .expect("redis-server is installed")
+    let options = ServerOptions { max_memory: Some(64 << 20), ..ServerOptions::default() };
+    PrivateServer::start(data_dir, options, &CancellationToken::new()).await.expect("redis-server is installed")
 }
 
 /// Asks until there is an answer: a server that was killed comes back.
@@ -26,14 +21,8 @@ async fn eventually(socket: &Path, command: &[&str]) -> Reply {
 }
 
 async fn pid(socket: &Path) -> u32 {
-    let Reply::Text(info) = eventually(socket, &["INFO", "server"]).await else {
-        panic!("INFO is a text")
-    };
-    info.lines()
-        .find_map(|line| line.strip_prefix("process_id:"))
-        .expect("INFO names the pid")
-        .parse()
-        .expect("a number")
+    let Reply::Text(info) = eventually(socket, &["INFO", "server"]).await else { panic!("INFO is a text") };
+    info.lines().find_map(|line| line.strip_prefix("process_id:")).expect("INFO names the pid").parse().expect("a number")
 }
 
 fn kill(pid: u32) {
@@ -126,9 +115,7 @@ async fn damaged_data_is_an_error_that_says_so() {
     start(base.path()).await.stop().await.expect("it ends");
     let manifest = base.path().join("redis/appendonlydir/appendonly.aof.manifest");
     std::fs::write(manifest, "nonsense\n").expect("writable");
-    let error = PrivateServer::start(base.path(), ServerOptions::default(), &CancellationToken::new())
-        .await
-        .expect_err("it cannot load");
+    let error = PrivateServer::start(base.path(), ServerOptions::default(), &CancellationToken::new()).await.expect_err("it cannot load");
     assert!(matches!(&error, Error::Ended(_)), "{error}");
     assert!(error.to_string().contains("AOF"), "{error}");
 }
@@ -140,10 +127,7 @@ async fn a_server_that_answers_nothing_is_not_doubled_and_ends_when_it_can() {
     let pid = pid(&server.socket).await;
     let raw = Pid::from_raw(pid.cast_signed()).expect("a pid is not 0");
     rustix::process::kill_process(raw, Signal::STOP).expect("it is our child");
-    assert!(
-        Files::prepare(base.path()).expect("there").try_lock().expect("readable").is_none(),
-        "its files are still taken"
-    );
+    assert!(Files::prepare(base.path()).expect("there").try_lock().expect("readable").is_none(), "its files are still taken");
     rustix::process::kill_process(raw, Signal::CONT).expect("it is our child");
     assert_eq!(self::pid(&server.socket).await, pid);
     server.stop().await.expect("it ends");

@@ -44,12 +44,7 @@ fn contents<const N: usize>(files: [(&str, Result<Vec<u8>, String>); N]) -> Cont
 
 /// `uid=id` of each plan in force.
 fn in_force(known: &Known) -> String {
-    known
-        .plans()
-        .values()
-        .map(|plan| format!("{}={}", plan.uid, plan.id))
-        .collect::<Vec<_>>()
-        .join(" ")
+    known.plans().values().map(|plan| format!("{}={}", plan.uid, plan.id)).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -57,18 +52,13 @@ fn a_bad_file_keeps_its_last_plan_and_is_noted_once() {
     let mut known = Known::default();
     known.take(contents([("a", json("u1", "1")), ("b", json("u2", "1"))]));
     assert_eq!(in_force(&known), "u1=1 u2=1");
-    for bad in [
-        Ok(b"{\"id\": \"canary\"".to_vec()),
-        Ok(Vec::new()),
-        Ok(b"{\"id\": [\"canary\"]}".to_vec()),
-        Err("permission denied".to_owned()),
-    ] {
+    for bad in
+        [Ok(b"{\"id\": \"canary\"".to_vec()), Ok(Vec::new()), Ok(b"{\"id\": [\"canary\"]}".to_vec()), Err("permission denied".to_owned())]
+    {
         let files = contents([("a", bad), ("b", json("u2", "2"))]);
         let notes = known.take(files.clone());
         assert!(
-            notes
-                .iter()
-                .any(|note| matches!(note, Note::Bad { file, reason } if file == "a" && !reason.contains("canary"))),
+            notes.iter().any(|note| matches!(note, Note::Bad { file, reason } if file == "a" && !reason.contains("canary"))),
             "{notes:?}"
         );
         assert_eq!(known.take(files), []);
@@ -141,8 +131,6 @@ async fn a_directory_that_vanishes_changes_nothing() {
 
 #[tokio::test]
 async fn a_missing_directory_is_named() {
-    let error = watch("/nowhere/plans".into(), CancellationToken::new())
-        .expect_err("it is not there")
-        .to_string();
+    let error = watch("/nowhere/plans".into(), CancellationToken::new()).expect_err("it is not there").to_string();
     assert!(error.contains("/nowhere/plans"), "{error}");
 }

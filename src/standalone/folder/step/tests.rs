@@ -2,35 +2,19 @@ use super::*;
 use proptest::prelude::*;
 
 fn key(name: &str) -> Key {
-    Key {
-        kind: Kind::EventDestination,
-        namespace: "shop".into(),
-        name: name.into(),
-    }
+    Key { kind: Kind::EventDestination, namespace: "shop".into(), name: name.into() }
 }
 
 /// A file from a line of words: `a=1` an object, `!` an error.
 fn file(text: &str) -> File<u8> {
-    let mut file = File {
-        version: 0,
-        objects: Vec::new(),
-        problems: Vec::new(),
-    };
+    let mut file = File { version: 0, objects: Vec::new(), problems: Vec::new() };
     for (index, word) in text.split_whitespace().enumerate() {
         file.version = file.version * 31 + word.bytes().map(u64::from).sum::<u64>();
         match word.split_once('=') {
             Some((name, value)) => {
-                file.objects.push(Found {
-                    key: key(name),
-                    line: index + 1,
-                    object: value.parse().expect("a number"),
-                });
+                file.objects.push(Found { key: key(name), line: index + 1, object: value.parse().expect("a number") });
             }
-            None => file.problems.push(Problem {
-                line: Some(index + 1),
-                field: None,
-                message: word.to_owned(),
-            }),
+            None => file.problems.push(Problem { line: Some(index + 1), field: None, message: word.to_owned() }),
         }
     }
     file
@@ -41,21 +25,13 @@ fn files(files: &[(&str, &str)]) -> Result<BTreeMap<String, File<u8>>, String> {
 }
 
 fn see(state: &mut State<u8>, seconds: u64, files: Result<BTreeMap<String, File<u8>>, String>) -> Vec<Note> {
-    let (next, notes) = std::mem::take(state).step(Observation {
-        at: Duration::from_secs(seconds),
-        files,
-    });
+    let (next, notes) = std::mem::take(state).step(Observation { at: Duration::from_secs(seconds), files });
     *state = next;
     notes
 }
 
 fn in_force(state: &State<u8>) -> String {
-    state
-        .objects()
-        .iter()
-        .map(|(key, value)| format!("{}={value}", key.name))
-        .collect::<Vec<_>>()
-        .join(" ")
+    state.objects().iter().map(|(key, value)| format!("{}={value}", key.name)).collect::<Vec<_>>().join(" ")
 }
 
 /// Each row: seconds, the files (`None`: unreadable), what is in force then.
@@ -131,11 +107,7 @@ fn of_two_with_one_name_the_first_counts_and_the_second_is_an_error() {
     let mut state = State::default();
     let notes = see(&mut state, 0, files(&[("x", "b=1 a=1"), ("y", "a=2")]));
     let message = "EventDestination shop/a is defined at x:2 already; the first one counts".to_owned();
-    let problem = Problem {
-        line: Some(1),
-        field: Some("metadata.name".into()),
-        message,
-    };
+    let problem = Problem { line: Some(1), field: Some("metadata.name".into()), message };
     assert_eq!(notes, [Note::Bad { file: "y".into(), problem }]);
     assert_eq!(in_force(&state), "a=1 b=1");
     see(&mut state, 10, files(&[("y", "a=2 b=1")]));
@@ -183,11 +155,7 @@ fn any_folder() -> impl Strategy<Value = Option<Vec<(&'static str, String)>>> {
     let word = prop_oneof![8 => object, 1 => Just("!".to_owned())];
     let content = prop::collection::vec(word, 0..3).prop_map(|words| words.join(" "));
     let file = |name| (Just(name), content.clone());
-    let all = (
-        prop::option::of(file("x")),
-        prop::option::of(file("y")),
-        prop::option::of(file("z")),
-    );
+    let all = (prop::option::of(file("x")), prop::option::of(file("y")), prop::option::of(file("z")));
     prop_oneof![9 => all.prop_map(|(x, y, z)| Some([x, y, z].into_iter().flatten().collect())), 1 => Just(None)]
 }
 
