@@ -2,5 +2,7 @@
 
 pub mod data_dir;
 pub mod folder;
+pub mod identity;
 pub mod instance;
+pub mod records;
 pub mod server;
