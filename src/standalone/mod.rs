@@ -1,5 +1,6 @@
 //! The same roles in one process, from a folder of YAML files; the private redis-server.
 
+pub mod control;
 pub mod data_dir;
 pub mod folder;
 pub mod identity;

@@ -1,0 +1,3 @@
+//! Makes Redis hold what the folder wants.
+
+pub mod compare;
