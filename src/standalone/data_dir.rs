@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The environment variable that names the data directory, for standalone and for every command.
-pub const DATA_DIR_VARIABLE: &str = "POSTHORN_DATA_DIR";
+pub const VARIABLE: &str = "POSTHORN_DATA_DIR";
 
 /// A data directory that this process holds; given back when it is dropped or the process ends, however it ends.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct DataDir {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no home directory to put it into.
-    #[error("no place for the data directory: neither XDG_STATE_HOME nor HOME is set; give --data-dir or {DATA_DIR_VARIABLE}")]
+    #[error("no place for the data directory: neither XDG_STATE_HOME nor HOME is set; give --data-dir or {VARIABLE}")]
     NoHome,
     /// Another standalone runs on it.
     #[error("another `posthorn standalone` ({holder}) runs on {}; stop it, or give this one another --data-dir", path.display())]

@@ -51,6 +51,8 @@ pub struct Comparison<'a> {
 pub enum Change {
     /// `create`: it is missing, or its start was not recorded. Where it turns out to be there already, `update` follows.
     Create {
+        /// The bus it reads.
+        bus: String,
         /// `namespace/name`.
         name: String,
         /// Its UID.
@@ -59,9 +61,13 @@ pub enum Change {
         route: Route,
         /// Where it begins.
         start: Start,
+        /// The same as its spec says it, to be recorded.
+        start_from: String,
     },
     /// `update`.
     Update {
+        /// The bus it reads.
+        bus: String,
         /// `namespace/name`.
         name: String,
         /// Its UID.
@@ -94,6 +100,19 @@ pub enum Change {
         /// Why, and what to do.
         message: String,
     },
+}
+
+impl Change {
+    /// `namespace/name`.
+    pub fn name(&self) -> &str {
+        match self {
+            Change::Create { name, .. }
+            | Change::Update { name, .. }
+            | Change::Keep { name, .. }
+            | Change::Delete { name, .. }
+            | Change::Refuse { name, .. } => name,
+        }
+    }
 }
 
 impl Comparison<'_> {
@@ -149,7 +168,7 @@ impl Comparison<'_> {
         let rev = held.map_or(1, |route| route.rev + 1);
         let route = Route { rev, owner: self.owner.to_owned(), created, ..wanted.route.clone() };
         let start = record.map_or(wanted.start, |record| Start::Recorded(record.start));
-        Change::Create { name: name.to_owned(), uid, route, start }
+        Change::Create { bus: wanted.bus.clone(), name: name.to_owned(), uid, route, start, start_from: wanted.start_from.clone() }
     }
 
     fn update(&self, name: &str, uid: String, wanted: &Wanted, held: &Route) -> Change {
@@ -158,7 +177,8 @@ impl Comparison<'_> {
         if same == *held {
             return Change::Keep { name: name.to_owned(), uid };
         }
-        Change::Update { name: name.to_owned(), uid, route: Route { rev: held.rev + 1, owner: self.owner.to_owned(), ..same } }
+        let route = Route { rev: held.rev + 1, owner: self.owner.to_owned(), ..same };
+        Change::Update { bus: wanted.bus.clone(), name: name.to_owned(), uid, route }
     }
 
     /// Why a destination cannot be as the folder wants it.

@@ -88,7 +88,7 @@ fn keep(name: &str) -> Change {
 
 fn create(name: &str, uid: &str, rev: i64, created: &str, start: Start) -> Change {
     let route = Route { rev, owner: OURS.into(), created: created.into(), ..route(name) };
-    Change::Create { name: format!("shop/{name}"), uid: uid.into(), route, start }
+    Change::Create { bus: "default".into(), name: format!("shop/{name}"), uid: uid.into(), route, start, start_from: "Latest".into() }
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_changed_one_gets_the_next_revision_and_keeps_its_birthday() {
     let mut world = World::new();
     world.want().route.suspend = true;
     let route = Route { rev: 5, owner: OURS.into(), created: "then".into(), suspend: true, ..route("a") };
-    assert_eq!(world.changes(), [Change::Update { name: "shop/a".into(), uid: "uid-a".into(), route }]);
+    assert_eq!(world.changes(), [Change::Update { bus: "default".into(), name: "shop/a".into(), uid: "uid-a".into(), route }]);
 }
 
 #[test]
