@@ -1,1 +1,3 @@
+//! The `posthorn` binary.
+
 fn main() {}

@@ -1,6 +1,8 @@
-//! Destinations as the router knows them: the scripts `create update delete route fill trim`.
+//! Destinations as the router knows them, for whoever makes, changes and removes them: the scripts `create update delete ask`.
 
 use super::connection::{Error, Link};
+use super::keys;
+use super::scripts::Script;
 use crate::event::Sequence;
 use crate::plan::Route;
 use std::collections::BTreeMap;
@@ -18,11 +20,13 @@ pub enum Start {
 
 /// What `create` found and did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Created {
-    /// The position that the destination reads from.
-    pub start: Sequence,
-    /// It was there already.
-    pub existed: bool,
+pub enum Created {
+    /// It was made, and reads from here.
+    New(Sequence),
+    /// It was there already, and reads from here.
+    Existed(Sequence),
+    /// The name belongs to another destination, with this uid.
+    Taken(String),
 }
 
 /// What `update` found and did.
@@ -45,27 +49,85 @@ pub struct Deleted {
     pub dead_letters: u64,
 }
 
+/// What a person asks of the worker of a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// The waiting or halted head is tried now.
+    Retry,
+    /// This head is given up, reason `Skipped`.
+    Skip(Sequence),
+}
+
+impl Route {
+    /// The field of `names`: `namespace/name`.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    fn to_text(&self) -> String {
+        serde_json::to_string(self).expect("a route has only string keys")
+    }
+}
+
 /// Makes the route, the queue and the consumer group of a destination, or what is missing of them. Script `create`.
-pub async fn create(_link: &Link, _bus: &str, _uid: &str, _route: &Route, _start: Start) -> Result<Created, Error> {
-    unimplemented!()
+pub async fn create(link: &Link, bus: &str, uid: &str, route: &Route, start: Start) -> Result<Created, Error> {
+    let start = match start {
+        Start::Latest => "latest".to_owned(),
+        Start::Earliest => "earliest".to_owned(),
+        Start::Recorded(sequence) => sequence.to_string(),
+    };
+    let mut answer = link.script(Script::Create, bus).arg(uid).arg(route.full_name()).arg(route.to_text()).arg(start).run().await?;
+    match answer.text()?.as_str() {
+        "OK" => Ok(Created::New(answer.parse()?)),
+        "EXISTS" => Ok(Created::Existed(answer.parse()?)),
+        "TAKEN" => Ok(Created::Taken(answer.text()?)),
+        other => Err(answer.unexpected(other)),
+    }
 }
 
 /// Replaces the route of a destination. Script `update`.
-pub async fn update(_link: &Link, _bus: &str, _uid: &str, _route: &Route) -> Result<Updated, Error> {
-    unimplemented!()
+pub async fn update(link: &Link, bus: &str, uid: &str, route: &Route) -> Result<Updated, Error> {
+    let mut answer = link.script(Script::Update, bus).arg(uid).arg(route.rev).arg(route.to_text()).run().await?;
+    match answer.text()?.as_str() {
+        "OK" => Ok(Updated::Done),
+        "STALE" => Ok(Updated::Stale),
+        "GONE" => Ok(Updated::Gone),
+        other => Err(answer.unexpected(other)),
+    }
 }
 
-/// Removes a destination and all it holds. Script `delete`.
-pub async fn delete(_link: &Link, _bus: &str, _uid: &str) -> Result<Deleted, Error> {
-    unimplemented!()
+/// Removes a destination and all it holds; repeating it is harmless. Script `delete`.
+pub async fn delete(link: &Link, bus: &str, uid: &str, full_name: &str) -> Result<Deleted, Error> {
+    let mut answer = link.script(Script::Delete, bus).arg(uid).arg(full_name).run().await?;
+    match answer.text()?.as_str() {
+        "OK" => Ok(Deleted { backlog: answer.parse()?, dead_letters: answer.parse()? }),
+        other => Err(answer.unexpected(other)),
+    }
 }
 
-/// `namespace/name` → UID of every destination of the bus.
-pub async fn names(_link: &Link, _bus: &str) -> Result<BTreeMap<String, String>, Error> {
-    unimplemented!()
+/// Leaves a request for the worker of a destination; false if there is no such destination. Script `ask`.
+pub async fn ask(link: &Link, bus: &str, uid: &str, ask: Ask, nonce: &str) -> Result<bool, Error> {
+    let (verb, id) = match ask {
+        Ask::Retry => ("retry", "-".to_owned()),
+        Ask::Skip(sequence) => ("skip", sequence.to_string()),
+    };
+    let mut answer = link.script(Script::Ask, bus).arg(uid).arg(verb).arg(id).arg(nonce).run().await?;
+    Ok(answer.text()? == "OK")
 }
 
-/// UID → route of every destination of the bus.
-pub async fn routes(_link: &Link, _bus: &str) -> Result<BTreeMap<String, Route>, Error> {
-    unimplemented!()
+/// `namespace/name` → uid of every destination of the bus.
+pub async fn names(link: &Link, bus: &str) -> Result<BTreeMap<String, String>, Error> {
+    link.query(redis::cmd("HGETALL").arg(keys::names(bus))).await
+}
+
+/// uid → route of every destination of the bus. A route that cannot be read is left out, with a warning.
+pub async fn routes(link: &Link, bus: &str) -> Result<BTreeMap<String, Route>, Error> {
+    let texts: BTreeMap<String, String> = link.query(redis::cmd("HGETALL").arg(keys::routes(bus))).await?;
+    Ok(texts.into_iter().filter_map(|(uid, text)| Some((uid.clone(), read_route(&uid, &text)?))).collect())
+}
+
+pub(super) fn read_route(uid: &str, text: &str) -> Option<Route> {
+    serde_json::from_str(text)
+        .inspect_err(|error| tracing::warn!(uid, error = %error, "the route of a destination cannot be read; it gets no events until it is written again"))
+        .ok()
 }

@@ -1,5 +1,11 @@
 //! Whether Redis keeps what it accepts, and how full it is.
 
+use super::connection::{Error, Link, Supervisor, info_field};
+use crate::settings::Fsync;
+use std::fmt;
+use std::time::Duration;
+use tokio::sync::watch;
+
 /// How full Redis is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
@@ -7,4 +13,167 @@ pub struct Memory {
     pub used: u64,
     /// `maxmemory`; 75 % of the machine's memory where the server sets none. Bytes.
     pub max: u64,
+    /// The server sets no `maxmemory`.
+    pub assumed: bool,
+}
+
+impl Memory {
+    /// So many percent of the most.
+    pub fn share(&self, percent: u8) -> u64 {
+        self.max / 100 * u64::from(percent)
+    }
+
+    /// Whether more than so many percent are used.
+    pub fn is_above(&self, percent: u8) -> bool {
+        self.used > self.share(percent)
+    }
+}
+
+/// Reads INFO memory.
+pub async fn memory(link: &Link) -> Result<Memory, Error> {
+    let info: String = link.query(redis::cmd("INFO").arg("memory")).await?;
+    let number = |name| info_field(&info, name).and_then(|text| text.parse::<u64>().ok());
+    let used = number("used_memory").ok_or_else(|| Error::Protocol("INFO memory without used_memory".to_owned()))?;
+    match number("maxmemory") {
+        Some(max) if max > 0 => Ok(Memory { used, max, assumed: false }),
+        _ => {
+            let machine =
+                number("total_system_memory").ok_or_else(|| Error::Protocol("INFO memory without total_system_memory".to_owned()))?;
+            Ok(Memory { used, max: machine / 4 * 3, assumed: true })
+        }
+    }
+}
+
+/// Reads it each second for as long as somebody looks.
+pub(super) fn watch_memory(links: &Supervisor) -> watch::Receiver<Option<Memory>> {
+    let (sender, receiver) = watch::channel(None);
+    let links = links.clone();
+    tokio::spawn(async move {
+        while !sender.is_closed() {
+            let found = match links.current() {
+                Ok(link) => memory(&link).await.ok(),
+                Err(_) => None,
+            };
+            // while Redis is away the last figure stands: it holds what it held
+            if found.is_some() {
+                sender.send_replace(found);
+            }
+            tokio::select! {
+                () = sender.closed() => return,
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+        }
+    });
+    receiver
+}
+
+/// What is wrong with a Redis for this work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Concern {
+    /// Older than Redis 7.0 or Valkey 7.2.
+    TooOld(String),
+    /// The append-only file is off: a restart loses everything.
+    NoAppendOnlyFile,
+    /// A policy other than `noeviction`: whole queues may be evicted.
+    Evicts(String),
+    /// The admin declared `fsync: Always`, the server runs another policy.
+    Fsync {
+        /// What the server runs.
+        found: String,
+    },
+    /// The server does not tell its fsync policy (CONFIG is refused); what the admin declared is believed.
+    Unverified,
+}
+
+impl Concern {
+    /// Whether events that were accepted may be lost; the process refuses to run unless told otherwise.
+    pub fn is_fatal(&self) -> bool {
+        !matches!(self, Concern::Unverified)
+    }
+
+    /// One word in CamelCase, the reason of the condition StorageSafe.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Concern::TooOld(_) => "VersionTooOld",
+            Concern::NoAppendOnlyFile => "NoAppendOnlyFile",
+            Concern::Evicts(_) => "EvictionPolicy",
+            Concern::Fsync { .. } => "FsyncPolicy",
+            Concern::Unverified => "Unverified",
+        }
+    }
+}
+
+impl fmt::Display for Concern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Concern::TooOld(version) => write!(f, "redis {version} is too old: Redis 7.0, Valkey 7.2 or newer is needed"),
+            Concern::NoAppendOnlyFile => f.write_str("redis keeps no append-only file, a restart loses every event: set appendonly yes"),
+            Concern::Evicts(policy) => {
+                write!(f, "redis evicts keys when it is full (maxmemory-policy {policy}), which deletes whole queues: set noeviction")
+            }
+            Concern::Fsync { found } => write!(
+                f,
+                "redis runs appendfsync {found}, but the bus is configured with durability.fsync Always: set appendfsync always, or \
+                 declare EverySecond and accept that a crash may lose the last second"
+            ),
+            Concern::Unverified => {
+                f.write_str("redis does not tell its appendfsync policy (CONFIG GET is refused); the configured one is believed")
+            }
+        }
+    }
+}
+
+/// Checks version, persistence, eviction policy and, where the server tells it, the fsync policy.
+///
+/// # Errors
+/// If Redis does not answer.
+pub async fn check(link: &Link, declared: Fsync) -> Result<Vec<Concern>, Error> {
+    let info: String = link.query(redis::cmd("INFO").arg("server").arg("memory").arg("persistence")).await?;
+    let field = |name| info_field(&info, name).unwrap_or_default();
+    let mut concerns = Vec::new();
+    if let Some(version) = too_old(field("redis_version"), field("valkey_version")) {
+        concerns.push(Concern::TooOld(version));
+    }
+    if field("aof_enabled") != "1" {
+        concerns.push(Concern::NoAppendOnlyFile);
+    }
+    let policy = field("maxmemory_policy");
+    if !policy.is_empty() && policy != "noeviction" {
+        concerns.push(Concern::Evicts(policy.to_owned()));
+    }
+    match link.query::<Vec<String>>(redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await {
+        Ok(pair) if pair.len() == 2 => match (declared, pair[1].as_str()) {
+            (Fsync::Always, "always") | (Fsync::EverySecond, "always" | "everysec") => {}
+            (_, found) => concerns.push(Concern::Fsync { found: found.to_owned() }),
+        },
+        Ok(_) | Err(Error::Refused(_) | Error::Protocol(_)) => concerns.push(Concern::Unverified),
+        Err(error) => return Err(error),
+    }
+    Ok(concerns)
+}
+
+fn too_old(redis: &str, valkey: &str) -> Option<String> {
+    let (version, least) = if valkey.is_empty() { (redis, (7, 0)) } else { (valkey, (7, 2)) };
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    (found < least).then(|| version.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_before_redis_7_0_and_valkey_7_2_are_too_old() {
+        for (redis, valkey, bad) in [
+            ("7.0.0", "", false),
+            ("6.2.14", "", true),
+            ("8.2.1", "", false),
+            ("7.2.4", "7.2.5", false),
+            ("7.2.4", "7.0.1", true),
+            ("7.2.4", "8.1.0", false),
+        ] {
+            assert_eq!(too_old(redis, valkey).is_some(), bad, "{redis} {valkey}");
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! What is known of a destination at this moment: the script `status`.
 
 use super::connection::{Error, Link};
-use crate::event::Sequence;
+use super::scripts::{Script, pairs};
+use crate::event::{Attributes, Sequence};
+use serde::Deserialize;
 
 /// All that Redis holds about one destination, read in one script.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,12 +34,16 @@ pub struct Snapshot {
     pub reason: Option<String>,
     /// The plan that the worker runs.
     pub plan: Option<String>,
+    /// The last request of a person that the worker has answered.
+    pub asked: Option<String>,
     /// Whether a worker holds the lease now.
     pub owned: bool,
     /// Last delivery, milliseconds since the epoch.
     pub last_ok: Option<u64>,
     /// Last match, milliseconds since the epoch.
     pub last_match: Option<u64>,
+    /// When someone was found to have deleted its queue, milliseconds since the epoch.
+    pub data_lost: Option<u64>,
     /// Where it began to read.
     pub start: Option<Sequence>,
     /// Its position where it is behind the cursor.
@@ -71,7 +77,70 @@ pub struct Head {
     pub message: Option<String>,
 }
 
-/// Reads one destination.
-pub async fn snapshot(_link: &Link, _bus: &str, _uid: &str) -> Result<Snapshot, Error> {
-    unimplemented!()
+/// Reads one destination. Script `status`.
+pub async fn snapshot(link: &Link, bus: &str, uid: &str) -> Result<Snapshot, Error> {
+    let mut answer = link.script(Script::Status, bus).arg(uid).run().await?;
+    let (now, backlog, dead_letters) = (answer.parse()?, answer.parse()?, answer.parse()?);
+    let st = pairs(&answer.list()?);
+    let owned = answer.parse::<u8>()? == 1;
+    let (fill, _position) = (answer.text()?.parse().ok(), answer.text()?);
+    let (id, attributes, trial) = (answer.text()?, answer.text()?, answer.text()?);
+    let number = |name: &str| st.get(name).and_then(|text| text.parse::<u64>().ok());
+    let word = |name: &str| st.get(name).cloned();
+    Ok(Snapshot {
+        backlog,
+        dead_letters,
+        routed: number("routed").unwrap_or(0),
+        settled: number("settled").unwrap_or(0),
+        buried: number("buried").unwrap_or(0),
+        dropped: number("dropped").unwrap_or(0),
+        lost: number("lost").unwrap_or(0),
+        failed: number("failed").unwrap_or(0),
+        retried: number("retried").unwrap_or(0),
+        halted: st.get("halted").and_then(|text| {
+            let (reason, at) = text.split_once(' ')?;
+            Some((reason.to_owned(), at.parse().ok()?))
+        }),
+        state: word("state"),
+        reason: word("reason"),
+        plan: word("plan"),
+        asked: word("asked"),
+        owned,
+        last_ok: number("lastOK"),
+        last_match: number("lastMatch"),
+        data_lost: number("dataLost"),
+        start: st.get("start").and_then(|text| text.parse().ok()),
+        fill,
+        head: id.parse().ok().map(|sequence| head(sequence, &attributes, &trial)),
+        now,
+    })
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct HeadTrial {
+    n: f64,
+    first: Option<f64>,
+    next: Option<f64>,
+    code: Option<f64>,
+    class: Option<String>,
+    msg: Option<String>,
+}
+
+fn head(sequence: Sequence, attributes: &str, trial: &str) -> Head {
+    let attributes = Attributes::from_json(attributes.as_bytes()).unwrap_or_default();
+    let trial: HeadTrial = serde_json::from_str(trial).unwrap_or_default();
+    // Lua knows one kind of number; these are whole and not negative
+    let whole = |number: f64| number as u64;
+    Head {
+        sequence,
+        id: attributes.get("id").unwrap_or_default().to_owned(),
+        event_type: attributes.get("type").unwrap_or_default().to_owned(),
+        attempts: trial.n as u32,
+        first: trial.first.map(whole),
+        next: trial.next.filter(|next| *next > 0.0).map(whole),
+        code: trial.code.map(|code| code as u16),
+        class: trial.class,
+        message: trial.msg,
+    }
 }

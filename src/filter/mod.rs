@@ -23,8 +23,27 @@ pub enum Filter {
 }
 
 impl Filter {
-    /// Whether an event with these attributes is wanted. An absent attribute matches no dialect.
-    pub fn matches(&self, _attributes: &Attributes) -> bool {
-        unimplemented!()
+    /// Whether an event with these attributes is wanted. Values are compared as they are, case included; an absent attribute equals nothing.
+    pub fn matches(&self, attributes: &Attributes) -> bool {
+        match self {
+            Filter::Exact(values) => each(values, attributes, |value, wanted| value == wanted),
+            Filter::Prefix(values) => each(values, attributes, |value, wanted| value.starts_with(wanted)),
+            Filter::Suffix(values) => each(values, attributes, |value, wanted| value.ends_with(wanted)),
+            Filter::All(filters) => all_match(filters, attributes),
+            Filter::Any(filters) => filters.iter().any(|filter| filter.matches(attributes)),
+            Filter::Not(filter) => !filter.matches(attributes),
+        }
     }
 }
+
+/// Whether every filter matches: what a destination wants. No filters want everything.
+pub fn all_match(filters: &[Filter], attributes: &Attributes) -> bool {
+    filters.iter().all(|filter| filter.matches(attributes))
+}
+
+fn each(wanted: &BTreeMap<String, String>, attributes: &Attributes, fits: impl Fn(&str, &str) -> bool) -> bool {
+    wanted.iter().all(|(name, wanted)| attributes.get(name).is_some_and(|value| fits(value, wanted)))
+}
+
+#[cfg(test)]
+mod tests;

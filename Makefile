@@ -1,0 +1,36 @@
+# Thin: every target calls cargo or one script in hack/.
+
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo run test test-valkey check generate interop clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: ## Install what is missing: Rust, a C compiler, redis-server
+	@hack/install.sh
+
+demo: install ## See events delivered in order to four receivers, three of them in trouble (a minute)
+	@hack/demo.sh
+
+run: install ## The same, left running for events of your own
+	@hack/run.sh
+
+test: install ## Run every test
+	@hack/test.sh
+
+test-valkey: install ## Run every test on Valkey instead of Redis
+	@PATH="$$(hack/valkey.sh):$$PATH" hack/test.sh
+
+check: install ## Format, lints, generated files, documentation
+	@hack/check.sh
+
+generate: install ## Write the generated files again (CRD, ...)
+	@cargo run --quiet --locked -- generate
+
+interop: install ## Send real payloads by the official SDKs and verify what arrives (needs Python, Node.js, network)
+	@hack/interop.sh
+
+clean: ## Remove everything that was built
+	@cargo clean

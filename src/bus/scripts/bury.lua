@@ -1,0 +1,51 @@
+-- bury(uid, token, id, dead | drop, destination | event | other, class, msg, streak limit, event streak limit, most dead letters):
+-- gives an event up. HALT: too many in a row were given up with no success between; nothing is changed but that the destination is halted.
+-- At the limit itself the event goes and the destination is halted behind it. HALTED: it was halted by this one.
+local uid, token, id, how, kind = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+if fenced(uid, token) then return { 'FENCED' } end
+local q, st, dead = P .. 'q:' .. uid, P .. 'st:' .. uid, P .. 'dead:' .. uid
+local entry = call('XRANGE', q, id, id)[1]
+if not entry then
+  gone(uid, id)
+  return { 'GONE' }
+end
+
+local streak, limit, reason
+if kind == 'destination' then
+  streak, limit, reason = 'streak', tonumber(ARGV[8]), 'DestinationFailing'
+elseif kind == 'event' then
+  streak, limit, reason = 'evstreak', tonumber(ARGV[9]), 'EventsRefused'
+end
+local function halt()
+  if call('HEXISTS', st, 'halted') == 0 then call('HSET', st, 'halted', reason .. ' ' .. num(now())) end
+end
+if streak and counter(st, streak) >= limit then
+  halt()
+  return { 'HALT' }
+end
+
+local try = get_try(uid, id)
+if how == 'dead' then
+  local flat = {}
+  for i, value in ipairs(entry[2]) do flat[i] = value end
+  for _, value in ipairs({ 'orig', id, 'n', num(try.n or 0), 'class', ARGV[6], 'code', try.code and num(try.code) or '', 'msg', ARGV[7],
+    'first', try.first and num(try.first) or '', 'at', num(now()) }) do
+    flat[#flat + 1] = value
+  end
+  call('XADD', dead, '*', unpack(flat))
+  local over = call('XLEN', dead) - tonumber(ARGV[10])
+  if over > 0 then
+    local purged = call('XTRIM', dead, 'MAXLEN', '=', ARGV[10])
+    call('HINCRBY', st, 'purged', purged)
+  end
+end
+redis.pcall('XACK', q, 'delivery', id)
+call('XDEL', q, id)
+call('HDEL', P .. 'try:' .. uid, id)
+call('HINCRBY', st, how == 'dead' and 'buried' or 'dropped', 1)
+call('HSET', st, 'bytes', num(math.max(0, counter(st, 'bytes') - size_of(entry[2]))))
+if streak and call('HINCRBY', st, streak, 1) >= limit then
+  halt()
+  return { 'HALTED', reason }
+end
+return { 'OK' }

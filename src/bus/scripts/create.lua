@@ -1,0 +1,32 @@
+-- create(uid, namespace/name, route, latest | earliest | ID): makes route, queue and group of a destination, or what is missing of them.
+-- EXISTS: it is routed already. TAKEN: the name belongs to another uid that is routed.
+local uid, name, route, start = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local st, q = P .. 'st:' .. uid, P .. 'q:' .. uid
+if call('HEXISTS', ROUTES, uid) == 1 then return { 'EXISTS', call('HGET', st, 'start') or '0-0' } end
+local other = call('HGET', NAMES, name)
+if other and other ~= uid and call('HEXISTS', ROUTES, other) == 1 then return { 'TAKEN', other } end
+local pos = call('HGET', C, 'pos')
+local trimmed = call('HGET', C, 'trimmed')
+if start == 'latest' then
+  start = later(last_id(IN) or '0-0', pos)
+elseif start == 'earliest' then
+  start = trimmed
+elseif less(start, trimmed) then
+  call('HSET', st, 'gap', start)
+  start = trimmed
+end
+local last = last_id(q)
+if not last then
+  if call('HEXISTS', st, 'start') == 1 then count_lost(uid) end
+  make_queue(uid, start)
+  last = start
+elseif #redis.pcall('XINFO', 'GROUPS', q) == 0 then
+  call('XGROUP', 'CREATE', q, 'delivery', '0')
+end
+call('HSET', ROUTES, uid, route)
+call('HSET', NAMES, name, uid)
+call('HSET', st, 'start', start)
+local reached = later(start, last)
+if less(reached, pos) then call('HSET', FILLS, uid, reached) end
+changed(uid)
+return { 'OK', start }

@@ -1,0 +1,27 @@
+-- lease(uid, new, ttl ms, prev…): takes a queue for one owner and heals what is missing of it.
+-- NOROUTE: no such destination. BUSY: somebody else's. OK and the fields of its state.
+local uid, new, ttl = ARGV[1], ARGV[2], ARGV[3]
+if call('HEXISTS', ROUTES, uid) == 0 then return { 'NOROUTE' } end
+local own = call('GET', P .. 'own:' .. uid)
+if own and own ~= new then
+  local mine = false
+  for i = 4, #ARGV do
+    if ARGV[i] == own then mine = true end
+  end
+  if not mine then return { 'BUSY' } end
+end
+call('SET', P .. 'own:' .. uid, new, 'PX', ttl)
+local q = P .. 'q:' .. uid
+if call('EXISTS', q) == 0 then repair(uid) end
+if #call('XINFO', 'GROUPS', q) == 0 then call('XGROUP', 'CREATE', q, 'delivery', '0') end
+for _, consumer in ipairs(call('XINFO', 'CONSUMERS', q, 'delivery')) do
+  local c = fields(consumer)
+  if c.name ~= 'w' and c.pending > 0 then
+    local from = '0-0'
+    repeat
+      from = call('XAUTOCLAIM', q, 'delivery', 'w', 0, from, 'JUSTID')[1]
+    until from == '0-0'
+    break
+  end
+end
+return { 'OK', call('HGETALL', P .. 'st:' .. uid) }

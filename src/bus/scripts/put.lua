@@ -1,0 +1,59 @@
+-- Shared by route and fill: appending to queues.
+
+-- Opens a queue for appending: its counters are read once and written once.
+local function open_queue(uid)
+  local st = P .. 'st:' .. uid
+  local c = call('HMGET', st, 'bytes', 'routed', 'want', 'dropped')
+  return {
+    uid = uid, st = st, q = P .. 'q:' .. uid, wanted = c[3], appended = 0, dropped = 0,
+    bytes = tonumber(c[1] or '0'), routed = tonumber(c[2] or '0'), drops = tonumber(c[4] or '0'),
+  }
+end
+
+-- XADD with the entry's own ID: true if it is new, false if it is already there. A queue that is gone is made again.
+local function xadd(queue, id, flat)
+  local got = redis.pcall('XADD', queue.q, 'NOMKSTREAM', id, unpack(flat))
+  if not got then
+    repair(queue.uid)
+    queue.bytes = 0
+    got = redis.pcall('XADD', queue.q, 'NOMKSTREAM', id, unpack(flat))
+  end
+  if type(got) == 'table' and got.err then
+    if string.find(got.err, 'equal or smaller', 1, true) then return false end
+    error(got.err)
+  end
+  return true
+end
+
+-- An event beyond the quota does not fit, unless the queue is empty or has it already.
+local function fits(queue, id, size, quota)
+  if queue.bytes + size <= quota then return true end
+  local length = call('XLEN', queue.q)
+  if length == 0 then return true end
+  local last = last_id(queue.q)
+  return last ~= nil and not less(last, id)
+end
+
+local function append_to(queue, id, flat, size)
+  if not xadd(queue, id, flat) then return end
+  queue.appended = queue.appended + 1
+  queue.bytes = queue.bytes + size
+end
+
+-- XADD and XDEL: the ID is used up, the event counted as dropped.
+local function drop_from(queue, id, flat)
+  if not xadd(queue, id, flat) then return end
+  call('XDEL', queue.q, id)
+  queue.appended = queue.appended + 1
+  queue.dropped = queue.dropped + 1
+end
+
+local function close_queue(queue)
+  if queue.appended == 0 then return end
+  call('HSET', queue.st, 'routed', num(queue.routed + queue.appended), 'bytes', num(queue.bytes), 'lastMatch', num(now()))
+  if queue.dropped > 0 then call('HSET', queue.st, 'dropped', num(queue.drops + queue.dropped)) end
+  if queue.wanted and queue.appended > queue.dropped then
+    call('HDEL', queue.st, 'want')
+    call('PUBLISH', P .. 'wake', queue.uid)
+  end
+end

@@ -1,0 +1,11 @@
+-- report(uid, token, state, reason, plan, asked): what the worker does, and which request of a person it has answered.
+local uid, token = ARGV[1], ARGV[2]
+if fenced(uid, token) then return { 'FENCED' } end
+local st = P .. 'st:' .. uid
+call('HSET', st, 'state', ARGV[3], 'reason', ARGV[4], 'plan', ARGV[5], 'at', num(now()))
+if ARGV[6] ~= '' then
+  call('HSET', st, 'asked', ARGV[6])
+  local ask = call('HGET', st, 'ask')
+  if ask and string.match(ask, '%S+$') == ARGV[6] then call('HDEL', st, 'ask') end
+end
+return { 'OK' }

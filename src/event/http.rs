@@ -1,1 +1,0 @@
-//! The CloudEvents HTTP protocol binding: what a request holds, and what is sent.

@@ -1,1 +1,0 @@
-//! The CloudEvents JSON format and its batch.

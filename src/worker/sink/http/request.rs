@@ -1,0 +1,142 @@
+//! From an attempt to a request.
+
+use super::config::{ConfigError, Receiver};
+use super::sign::Keys;
+use crate::event;
+use crate::plan::{self, Auth, Format, Secret};
+use crate::worker::attempt::{Attempt, Class, Failure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use http_body_util::Full;
+use std::time::SystemTime;
+
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("posthorn/", env!("CARGO_PKG_VERSION")));
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const ATTEMPT: HeaderName = HeaderName::from_static("posthorn-attempt");
+const REDRIVEN: HeaderName = HeaderName::from_static("posthorn-redriven");
+
+/// Headers that a destination may not set: they are Posthorn's own, or belong to the connection.
+const RESERVED: [&str; 12] = [
+    "host",
+    "content-length",
+    "content-type",
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+    "proxy-connection",
+    "proxy-authorization",
+];
+const RESERVED_PREFIXES: [&str; 3] = ["ce-", "webhook-", "posthorn-"];
+
+/// Everything about a request that is the same for each event.
+#[derive(Debug)]
+pub(super) struct Template {
+    target: Uri,
+    format: Format,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    keys: Keys,
+}
+
+impl Template {
+    pub(super) fn new(receiver: &Receiver, plan: &plan::HttpSink) -> Result<Template, ConfigError> {
+        let mut headers = vec![(header::HOST, receiver.authority.clone())];
+        for (name, value) in &plan.headers {
+            headers.push(custom_header(name, value)?);
+        }
+        if let Some(auth) = &plan.auth {
+            headers.push((header::AUTHORIZATION, authorization(auth)?));
+        }
+        if !headers.iter().any(|(name, _)| name == header::USER_AGENT) {
+            headers.push((header::USER_AGENT, USER_AGENT));
+        }
+        let keys = Keys::parse(&plan.signing).map_err(|(number, error)| ConfigError::Signing { number, error })?;
+        Ok(Template { target: receiver.target.clone(), format: plan.format, headers, keys })
+    }
+
+    /// The request for an attempt made now; signed anew each time.
+    pub(super) fn request(&self, attempt: &Attempt<'_>) -> Result<Request<Full<Bytes>>, Failure> {
+        let (mut headers, body) = self.content(attempt)?;
+        headers.reserve(self.headers.len() + 6);
+        for (name, value) in &self.headers {
+            headers.append(name, value.clone());
+        }
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        headers.insert(ATTEMPT, HeaderValue::from(attempt.number));
+        if attempt.redriven {
+            headers.insert(REDRIVEN, HeaderValue::from_static("true"));
+        }
+        self.identify(&attempt.event.attributes.identity().webhook_id(), &mut headers, &body)?;
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.target.clone();
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    fn content(&self, attempt: &Attempt<'_>) -> Result<(HeaderMap, Bytes), Failure> {
+        let content = match self.format {
+            Format::Binary => event::http::binary(attempt.event, attempt.sequence),
+            Format::Structured => event::json::structured(attempt.event, attempt.sequence).map(|body| {
+                let media_type = HeaderValue::from_static("application/cloudevents+json");
+                (HeaderMap::from_iter([(header::CONTENT_TYPE, media_type)]), body)
+            }),
+        };
+        content.map_err(undecodable)
+    }
+
+    /// Standard Webhooks headers.
+    fn identify(&self, id: &str, headers: &mut HeaderMap, body: &[u8]) -> Result<(), Failure> {
+        let timestamp = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        headers.insert(WEBHOOK_ID, HeaderValue::from_str(id).map_err(undecodable)?);
+        headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(timestamp));
+        if !self.keys.is_empty() {
+            let signature = self.keys.sign(id, timestamp, body);
+            headers.insert(WEBHOOK_SIGNATURE, HeaderValue::from_str(&signature).map_err(undecodable)?);
+        }
+        Ok(())
+    }
+}
+
+fn undecodable(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Class::Undecodable, error)
+}
+
+fn custom_header(name: &str, value: &Secret) -> Result<(HeaderName, HeaderValue), ConfigError> {
+    let wrong = || ConfigError::Header(name.to_owned());
+    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+    if RESERVED.contains(&parsed.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| parsed.as_str().starts_with(prefix)) {
+        return Err(ConfigError::ReservedHeader(name.to_owned()));
+    }
+    Ok((parsed, sensitive(line(value)).ok_or_else(wrong)?))
+}
+
+fn authorization(auth: &Auth) -> Result<HeaderValue, ConfigError> {
+    let value = match auth {
+        Auth::Bearer(token) => format!("Bearer {}", line(token)),
+        Auth::Basic { username, .. } if line(username).contains(':') => return Err(ConfigError::Auth),
+        Auth::Basic { username, password } => {
+            format!("Basic {}", STANDARD.encode(format!("{}:{}", line(username), line(password))))
+        }
+    };
+    sensitive(&value).ok_or(ConfigError::Auth)
+}
+
+/// A secret without the line break that files tend to end with.
+fn line(secret: &Secret) -> &str {
+    secret.expose().trim_end_matches(['\r', '\n'])
+}
+
+/// A header value that is not printed.
+fn sensitive(value: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}

@@ -1,0 +1,95 @@
+//! One attempt, with its time limit and the free retry on a stale connection.
+
+use super::classify;
+use super::config::{ConfigError, Receiver};
+use super::connect::Connector;
+use super::connection::Connection;
+use super::request::Template;
+use crate::plan;
+use crate::worker::attempt::{Attempt, Class, Failure, Outcome};
+use crate::worker::sink::SinkContext;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use std::fmt;
+use std::time::Duration;
+use tokio::time::{timeout, timeout_at};
+
+/// Sends events to one receiver.
+pub struct HttpSink {
+    template: Template,
+    connector: Connector,
+    /// From connecting to the status line.
+    timeout: Duration,
+    idle_timeout: Duration,
+    /// The connection of the last request, if it may be used again.
+    kept: Option<Connection>,
+}
+
+impl HttpSink {
+    /// Prepares everything that is the same for each event. Opens no connection.
+    pub fn new(plan: &plan::HttpSink, timeout: Duration, context: &SinkContext) -> Result<HttpSink, ConfigError> {
+        let receiver = Receiver::parse(plan.uri.expose())?;
+        Ok(HttpSink {
+            template: Template::new(&receiver, plan)?,
+            connector: Connector::new(&receiver, plan, context)?,
+            timeout,
+            idle_timeout: context.idle_timeout,
+            kept: None,
+        })
+    }
+
+    /// Sends one event; see [`Sink::send`](crate::worker::sink::Sink::send).
+    pub async fn send(&mut self, attempt: &Attempt<'_>) -> Outcome {
+        let limit = self.timeout;
+        match timeout(limit, self.attempt(attempt)).await {
+            Ok(outcome) => outcome.unwrap_or_else(Outcome::Failed),
+            Err(_) => Outcome::Failed(Failure::new(Class::Timeout, format_args!("no complete answer within {limit:?}"))),
+        }
+    }
+
+    /// Looks after the connection; see [`Sink::idle`](crate::worker::sink::Sink::idle).
+    pub async fn idle(&mut self) {
+        if let Some(connection) = &mut self.kept {
+            let until = connection.idle_until(self.idle_timeout);
+            let _ended_or_too_long = timeout_at(until, connection.closed()).await;
+            self.kept = None;
+        }
+        std::future::pending().await
+    }
+
+    /// The connection is taken out of `self` meanwhile, so it is closed if the future is dropped.
+    async fn attempt(&mut self, attempt: &Attempt<'_>) -> Result<Outcome, Failure> {
+        let request = self.template.request(attempt)?;
+        let request = match self.reusable().await {
+            None => request,
+            Some(connection) => match self.exchange(connection, request).await {
+                // the receiver closed it while we wrote: nothing was answered, so nothing is counted
+                Err(lost) if lost.unanswered => self.template.request(attempt)?,
+                outcome => return outcome.map_err(|lost| classify::lost(&lost)),
+            },
+        };
+        let connection = self.connector.connect().await?;
+        self.exchange(connection, request).await.map_err(|lost| classify::lost(&lost))
+    }
+
+    async fn reusable(&mut self) -> Option<Connection> {
+        let mut connection = self.kept.take()?;
+        connection.reusable(self.idle_timeout).await.then_some(connection)
+    }
+
+    async fn exchange(&mut self, mut connection: Connection, request: Request<Full<Bytes>>) -> Result<Outcome, super::connection::Lost> {
+        let answer = connection.exchange(request).await?;
+        let outcome = classify::answer(answer.status(), answer.headers());
+        if connection.keep(answer) {
+            self.kept = Some(connection);
+        }
+        Ok(outcome)
+    }
+}
+
+impl fmt::Debug for HttpSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSink").field("connector", &self.connector).field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
