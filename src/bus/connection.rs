@@ -321,10 +321,11 @@ impl Supervisor {
     pub async fn link(&self) -> Link {
         let mut links = self.links.clone();
         let found = links.wait_for(|state| matches!(state, Ok(link) if !link.is_closed())).await;
-        match found.as_deref() {
-            Ok(Ok(link)) => link.clone(),
+        let link = found.ok().and_then(|state| state.as_ref().ok().cloned());
+        match link {
+            Some(link) => link,
             // the task lives as long as this clone of the supervisor
-            _ => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! read changes nothing.
 
 use crate::plan::Plan;
+use crate::shutdown::Shutdown;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 /// The plans of this moment, by the UID of their destination.
@@ -29,7 +29,7 @@ const LARGEST: u64 = 4 << 20;
 ///
 /// # Errors
 /// If the directory cannot be read at the start.
-pub fn watch(directory: PathBuf, shutdown: CancellationToken) -> io::Result<Plans> {
+pub fn watch(directory: PathBuf, shutdown: Shutdown) -> io::Result<Plans> {
     let mut known = Known::default();
     let contents = read(&directory).map_err(|error| io::Error::new(error.kind(), format!("plans in {}: {error}", directory.display())))?;
     log(&known.take(contents));
@@ -38,7 +38,7 @@ pub fn watch(directory: PathBuf, shutdown: CancellationToken) -> io::Result<Plan
         tokio::select! {
             () = follow(&directory, known, &sender) => {}
             () = sender.closed() => {}
-            () = shutdown.cancelled() => {}
+            () = shutdown.begun() => {}
         }
     });
     Ok(receiver)

@@ -1,4 +1,4 @@
-//! Makes Redis and the worker hold what the folder wants: once at each change, after each new connection, and once a minute.
+//! Makes Redis and the worker hold what the folder wants: once at each change, after each new connection, and every five seconds.
 
 pub mod compare;
 pub mod want;
@@ -7,9 +7,9 @@ use super::folder::Contents;
 use super::identity::{self, Identity};
 use super::records::{Record, Records};
 use crate::bus::connection::Error;
-use crate::bus::routing::{self, Created, Start, Updated};
+use crate::bus::routing::{self, Created, Updated};
 use crate::bus::{Link, Supervisor};
-use crate::plan::{Plan, Route};
+use crate::plan::Plan;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 use crate::worker::plans::Plans;
@@ -21,8 +21,8 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 use want::Destination;
 
-/// How often all is compared again though nothing has changed here: someone may have changed Redis.
-const AGAIN: Duration = Duration::from_secs(60);
+/// How often all is compared again though nothing has changed here: someone may have changed Redis, or emptied it.
+const AGAIN: Duration = Duration::from_secs(5);
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -232,3 +232,6 @@ enum Applied {
     /// It is deleted.
     Gone,
 }
+
+#[cfg(test)]
+mod tests;

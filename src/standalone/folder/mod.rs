@@ -13,8 +13,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-pub use step::{Key, Kind};
 use step::{File, Note, Observation, Problem, State};
+pub use step::{Key, Kind};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -36,7 +36,8 @@ pub struct Contents {
 /// # Errors
 /// If the folder cannot be read.
 pub fn watch(folder: PathBuf, settings: Arc<Settings>, shutdown: Shutdown) -> io::Result<watch::Receiver<Arc<Contents>>> {
-    let mut watcher = Watcher { folder, settings, begin: Instant::now(), state: State::default(), seen: BTreeMap::new(), settings_text: None };
+    let mut watcher =
+        Watcher { folder, settings, begin: Instant::now(), state: State::default(), seen: BTreeMap::new(), settings_text: None };
     let texts = read::read(&watcher.folder)?;
     watcher.settings_text = texts.get(read::SETTINGS_FILE).and_then(|text| text.clone().ok());
     let first = watcher.take(Ok(texts));
@@ -109,7 +110,9 @@ impl Watcher {
         text.hash(&mut hasher);
         let version = hasher.finish();
         match text {
-            Err(reason) => File { version, objects: Vec::new(), problems: vec![Problem { line: None, field: None, message: reason.clone() }] },
+            Err(reason) => {
+                File { version, objects: Vec::new(), problems: vec![Problem { line: None, field: None, message: reason.clone() }] }
+            }
             Ok(text) if name == read::SETTINGS_FILE => File { version, objects: Vec::new(), problems: self.settings_changed(text) },
             Ok(text) => objects::parse(name, text, version, &self.settings),
         }

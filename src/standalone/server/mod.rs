@@ -9,6 +9,7 @@ mod find;
 mod resp;
 
 use super::data_dir;
+use crate::shutdown::Shutdown;
 use config::Files;
 use resp::{Reply, ask};
 use rustix::process::{Pid, Signal};
@@ -104,10 +105,11 @@ impl PrivateServer {
     ///
     /// # Errors
     /// If there is no program, it ends at once, or one that runs already cannot be adopted.
-    pub async fn start(data_dir: &Path, options: ServerOptions, shutdown: &CancellationToken) -> Result<PrivateServer, Error> {
+    pub async fn start(data_dir: &Path, options: ServerOptions, shutdown: &Shutdown) -> Result<PrivateServer, Error> {
         let mut server = Server::obtain(find::program(options.program.as_deref())?, Files::prepare(data_dir)?, options.max_memory).await?;
-        if let Some(Err(error)) = shutdown.run_until_cancelled(server.ready()).await {
-            return Err(error);
+        tokio::select! {
+            ready = server.ready() => ready?,
+            () = shutdown.begun() => {}
         }
         info!(pid = server.pid, socket = %server.socket.display(), adopted = server.child.is_none(), "private redis is ready");
         let end = CancellationToken::new();
@@ -120,6 +122,12 @@ impl PrivateServer {
     pub fn url(&self) -> String {
         let file = url::Url::from_file_path(&self.socket).expect("the path of the socket is absolute");
         format!("unix://{}", file.path())
+    }
+
+    /// Asks one command.
+    #[cfg(test)]
+    pub(in crate::standalone) async fn command(&self, words: &[&str]) {
+        ask(&self.socket, words, ANSWER).await.expect("it runs");
     }
 
     /// Stops the server: `SHUTDOWN`, SIGTERM if that does not help.
@@ -164,6 +172,8 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(Stdio::from(log))
             .process_group(0)
+            // A test that fails leaves no server behind.
+            .kill_on_drop(cfg!(test))
             .spawn()
             .map_err(|source| self.io(source))?;
         self.pid = child.id();

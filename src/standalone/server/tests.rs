@@ -5,7 +5,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 async fn start(data_dir: &Path) -> PrivateServer {
     let options = ServerOptions { max_memory: Some(64 << 20), ..ServerOptions::default() };
-    PrivateServer::start(data_dir, options, &CancellationToken::new()).await.expect("redis-server is installed")
+    PrivateServer::start(data_dir, options, &Shutdown::new()).await.expect("redis-server is installed")
 }
 
 /// Asks until there is an answer: a server that was killed comes back.
@@ -33,7 +33,7 @@ fn kill(pid: u32) {
 /// What `kill -9` does to us: the server stays, nobody keeps it.
 async fn vanish(server: PrivateServer) {
     server.end.cancel();
-    drop(server.keeper.await.expect("the keeper does not panic"));
+    std::mem::forget(server.keeper.await.expect("the keeper does not panic"));
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn damaged_data_is_an_error_that_says_so() {
     start(base.path()).await.stop().await.expect("it ends");
     let manifest = base.path().join("redis/appendonlydir/appendonly.aof.manifest");
     std::fs::write(manifest, "nonsense\n").expect("writable");
-    let error = PrivateServer::start(base.path(), ServerOptions::default(), &CancellationToken::new()).await.expect_err("it cannot load");
+    let error = PrivateServer::start(base.path(), ServerOptions::default(), &Shutdown::new()).await.expect_err("it cannot load");
     assert!(matches!(&error, Error::Ended(_)), "{error}");
     assert!(error.to_string().contains("AOF"), "{error}");
 }

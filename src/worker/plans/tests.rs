@@ -102,7 +102,7 @@ async fn the_swap_of_a_mounted_secret_is_seen() {
     let base = tempfile::tempdir().expect("a temporary directory");
     let good = |id| vec![("u1.json", json("u1", id).expect("good"))];
     mount(base.path(), "..1", &good("1"));
-    let mut plans = watch(base.path().to_owned(), CancellationToken::new()).expect("readable");
+    let mut plans = watch(base.path().to_owned(), Shutdown::new()).expect("readable");
     assert_eq!(plans.borrow_and_update()["u1"].id, "1");
 
     mount(base.path(), "..2", &good("2"));
@@ -120,7 +120,7 @@ async fn a_directory_that_vanishes_changes_nothing() {
     let directory = base.path().join("plans");
     std::fs::create_dir(&directory).expect("writable");
     std::fs::write(directory.join("u1.json"), json("u1", "1").expect("good")).expect("writable");
-    let mut plans = watch(directory.clone(), CancellationToken::new()).expect("readable");
+    let mut plans = watch(directory.clone(), Shutdown::new()).expect("readable");
     std::fs::rename(&directory, base.path().join("away")).expect("writable");
     std::fs::create_dir(base.path().join("new")).expect("writable");
     std::fs::write(base.path().join("new/u1.json"), json("u1", "2").expect("good")).expect("writable");
@@ -131,6 +131,6 @@ async fn a_directory_that_vanishes_changes_nothing() {
 
 #[tokio::test]
 async fn a_missing_directory_is_named() {
-    let error = watch("/nowhere/plans".into(), CancellationToken::new()).expect_err("it is not there").to_string();
+    let error = watch("/nowhere/plans".into(), Shutdown::new()).expect_err("it is not there").to_string();
     assert!(error.contains("/nowhere/plans"), "{error}");
 }
