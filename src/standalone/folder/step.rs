@@ -97,6 +97,9 @@ pub enum Note {
     Removed(Key),
 }
 
+/// What is wrong with each file, and in which version of it.
+type Problems = BTreeMap<String, BTreeSet<(u64, Problem)>>;
+
 /// What the folder is taken to hold.
 #[derive(Clone, Debug)]
 pub struct State<T> {
@@ -108,7 +111,7 @@ pub struct State<T> {
     /// Since when the folder can be believed.
     good_since: Option<Duration>,
     last_seen: Duration,
-    told: BTreeMap<String, BTreeSet<(u64, Problem)>>,
+    told: Problems,
     told_unreadable: bool,
     told_kept: Vec<Key>,
 }
@@ -212,7 +215,7 @@ impl<T: Clone> State<T> {
     }
 
     /// What is new among the problems, and which files have none any more.
-    fn tell(&mut self, problems: BTreeMap<String, BTreeSet<(u64, Problem)>>) -> Vec<Note> {
+    fn tell(&mut self, problems: Problems) -> Vec<Note> {
         let mut notes = Vec::new();
         for (file, now) in &problems {
             let before = self.told.get(file);
@@ -228,7 +231,7 @@ impl<T: Clone> State<T> {
 }
 
 /// The objects that this observation holds, and every problem of each file. The first of two with one name counts.
-fn take_fresh<T: Clone>(files: &BTreeMap<String, File<T>>) -> (BTreeMap<Key, T>, BTreeMap<String, BTreeSet<(u64, Problem)>>) {
+fn take_fresh<T: Clone>(files: &BTreeMap<String, File<T>>) -> (BTreeMap<Key, T>, Problems) {
     let mut fresh = BTreeMap::new();
     let mut places: BTreeMap<&Key, (&str, usize)> = BTreeMap::new();
     let mut problems = BTreeMap::new();
