@@ -116,6 +116,7 @@ pub fn resolve(destination: &EventDestination, uid: &str, objects: &Objects) -> 
     };
     plan.id = identify(&plan);
     let route = Route {
+        owner: String::new(), // who writes it fills it in
         rev: destination.metadata.generation.unwrap_or(1),
         namespace,
         name,
