@@ -1,4 +1,6 @@
 //! Cli.
 
 pub mod generate;
+pub mod setting;
+pub mod standalone;
 pub mod validate;

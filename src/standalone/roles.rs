@@ -45,7 +45,9 @@ impl Roles {
             () = shutdown.begun() => None,
         };
         let outcome = match ended {
-            Some((result, index)) => Err(Ended { name: self.0.remove(index).name, reason: reason(result).unwrap_or("for no reason".to_owned()) }),
+            Some((result, index)) => {
+                Err(Ended { name: self.0.remove(index).name, reason: reason(result).unwrap_or("for no reason".to_owned()) })
+            }
             None => Ok(()),
         };
         for role in self.0 {

@@ -8,7 +8,7 @@ use super::instance::{self, Instance};
 use super::records::Records;
 use super::roles::{Ended, Roles};
 use super::server::{self, PrivateServer, ServerOptions};
-use crate::admin::{self, Admin, Metrics, Readiness};
+use crate::admin::{self, Admin, Gate, Metrics, Readiness};
 use crate::bus::append::Appender;
 use crate::bus::connection::BadUrl;
 use crate::bus::lease::{TokenFileError, Tokens};
@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 /// How a standalone is to run.
 #[derive(Clone, Debug)]
@@ -172,15 +172,98 @@ impl Standalone<'_> {
         let redis: RedisUrl = self.redis.parse()?;
         let (listen, admin_listen) = (local(&ports.events), local(&ports.admin));
         let admin = Admin { readiness: Readiness::default(), metrics: Metrics::new() };
-        let mut roles = Roles::default();
-        let waiting = self.serve_admin(ports.admin, &admin);
+        // Begins first, to show what the start waits for, and ends last.
+        let end_admin = Shutdown::new();
+        let admin_task = tokio::spawn(admin::serve(ports.admin, admin.clone(), end_admin.clone()));
         let supervisor = Supervisor::start(redis.clone(), "control");
-        if !self.is_safe(&supervisor, &admin).await? {
+        if !self.wait_until_safe(&supervisor, &admin.readiness.gate("storage")).await? {
             return Ok(());
         }
-        instance::write(self.data_dir, &self.instance(listen, admin_listen))?;
-        let destinations = self.start_roles(&mut roles, ports.events, redis.clone(), supervisor, &admin)?;
-        roles.0_placeholder();
-        Ok(())
+        let (mut roles, destinations) = self.start(ports.events, &redis, supervisor, &admin)?;
+        roles.start("admin", move || end_admin.begin(), admin_task);
+        self.write_instance(listen, admin_listen)?;
+        info!(%listen, %admin_listen, folder = %self.folder.display(), data_dir = %self.data_dir.path().display(), %redis, destinations, "running");
+        started(&Started { listen, admin_listen, folder: self.folder, data_dir: self.data_dir.path().to_owned(), redis, destinations });
+        Ok(roles.run(&self.shutdown).await?)
     }
+
+    /// Waits for Redis and checks that it keeps what it accepts; false if `shutdown` came first.
+    async fn wait_until_safe(&self, supervisor: &Supervisor, gate: &Gate) -> Result<bool, Error> {
+        gate.set_waiting("no connection to redis yet");
+        let always = self.settings.buses.values().any(|bus| bus.durability.fsync == Fsync::Always);
+        let declared = if always { Fsync::Always } else { Fsync::EverySecond };
+        loop {
+            let link = tokio::select! {
+                link = supervisor.link() => link,
+                () = self.shutdown.begun() => return Ok(false),
+            };
+            let Ok(concerns) = safety::check(&link, declared).await else { continue };
+            concerns.iter().for_each(|concern| warn!(reason = concern.reason(), "{concern}"));
+            let fatal: Vec<String> = concerns.iter().filter(|concern| concern.is_fatal()).map(ToString::to_string).collect();
+            if !fatal.is_empty() && !self.options.unsafe_storage {
+                return Err(Error::Unsafe(fatal.join("; ")));
+            }
+            gate.set_ready();
+            return Ok(true);
+        }
+    }
+
+    /// Starts the roles in the order in which they shall end; also tells how many destinations there are.
+    fn start(&self, events: TcpListener, redis: &RedisUrl, supervisor: Supervisor, admin: &Admin) -> Result<(Roles, usize), Error> {
+        let tokens = Arc::new(Tokens::open(self.data_dir.path())?);
+        let (identity, records) = (Identity::load(self.data_dir)?, Records::load(self.data_dir)?);
+        let end_control = Shutdown::new();
+        let until = end_control.clone();
+        let contents = folder::watch(self.folder.clone(), Arc::clone(&self.settings), until.clone())
+            .map_err(|source| Error::Folder { path: self.folder.clone(), source })?;
+        let destinations = contents.borrow().objects.keys().filter(|key| key.kind == Kind::EventDestination).count();
+        let gate = admin.readiness.gate("destinations");
+        let (control, plans) = Control::new(supervisor, Arc::clone(&self.settings), identity, records, contents, gate);
+        let mut roles = Roles::default();
+        let end = Shutdown::new();
+        let ingest = ingest::serve(
+            IngestConfig::default(),
+            events,
+            Arc::clone(&self.settings),
+            Appender::start(redis.clone()),
+            Arc::clone(&admin.metrics),
+            admin.readiness.clone(),
+            end.clone(),
+        );
+        roles.start("ingest", move || end.begin(), ingest);
+
+        let end = CancellationToken::new();
+        let config = RouterConfig {
+            redis: redis.clone(),
+            settings: Arc::clone(&self.settings),
+            tokens: Arc::clone(&tokens),
+            metrics: Arc::clone(&admin.metrics),
+        };
+        let router = router::run(config, end.clone());
+        roles.start("router", move || end.cancel(), endless(router));
+
+        roles.start("control", move || end_control.begin(), endless(control.run(until)));
+        Ok((roles, destinations))
+    }
+
+    fn write_instance(&self, listen: SocketAddr, admin_listen: SocketAddr) -> Result<(), Error> {
+        let instance = Instance {
+            pid: std::process::id(),
+            redis: self.redis.clone(),
+            listen: listen.to_string(),
+            admin_listen: admin_listen.to_string(),
+            folder: self.folder.clone(),
+        };
+        Ok(instance::write(self.data_dir, &instance)?)
+    }
+}
+
+/// A role that has no error of its own.
+async fn endless(role: impl Future<Output = ()>) -> Result<(), Infallible> {
+    role.await;
+    Ok(())
+}
+
+fn local(listener: &TcpListener) -> SocketAddr {
+    listener.local_addr().expect("a listener that was bound has an address")
 }
