@@ -2,4 +2,6 @@
 
 pub mod generate;
 pub mod receiver;
+pub mod setting;
+pub mod standalone;
 pub mod validate;

@@ -113,6 +113,7 @@ pub fn resolve(destination: &EventDestination, uid: &str, objects: &Objects) -> 
 
 fn route(metadata: &ObjectMeta, sink_uri: String, filters: Vec<Filter>, suspend: bool, dead_letter_max_age: Duration) -> Route {
     Route {
+        owner: String::new(), // who writes it fills it in
         rev: metadata.generation.unwrap_or(1),
         namespace: metadata.namespace.clone().unwrap_or_default(),
         name: metadata.name.clone().unwrap_or_default(),
