@@ -1,1 +1,5 @@
-//! Cli.
+//! The commands: the clap tree, and one file for each.
+
+pub mod generate;
+pub mod receiver;
+pub mod validate;
