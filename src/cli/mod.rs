@@ -1,5 +1,8 @@
 //! The commands: the clap tree, and one file for each.
 
 pub mod generate;
+pub mod ingest;
 pub mod receiver;
+pub mod role;
+pub mod setting;
 pub mod validate;

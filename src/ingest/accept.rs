@@ -1,8 +1,8 @@
 //! The accept loop. Nothing but shutdown ends it.
 
+use super::Ingest;
 use super::addresses::Addresses;
 use super::connection::{self, Slot};
-use super::Ingest;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Throttle;
 use std::io::{self, ErrorKind};
@@ -51,7 +51,10 @@ async fn next(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(Tc
 /// A connection that broke before it was accepted is nobody's trouble; anything else gets a pause, so that it does not spin.
 async fn recover(error: &io::Error, shutdown: &Shutdown) {
     static FAILING: Throttle = Throttle::new(Duration::from_secs(10));
-    if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused | ErrorKind::Interrupted) {
+    if matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused | ErrorKind::Interrupted
+    ) {
         return;
     }
     if let Some(suppressed) = FAILING.pass() {
