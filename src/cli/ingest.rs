@@ -4,6 +4,7 @@ use super::role::{self, Role, RoleArgs, Span};
 use super::setting::Setting;
 use crate::bus::append::Appender;
 use crate::ingest::{self, IngestConfig};
+use anyhow::Context as _;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -47,7 +48,8 @@ impl Ingest {
     /// If it cannot start.
     pub async fn run(self) -> anyhow::Result<()> {
         let config = self.config();
-        let listener = role::listen(self.listen.0, 8080, "--listen").await?;
+        let address = self.listen.0.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
+        let listener = ingest::listen(address).with_context(|| role::cannot_listen(address, "--listen"))?;
         let role = self.role.start().await?;
         let outcome = serve(&role, config, listener).await;
         role.end().await;

@@ -57,7 +57,8 @@ impl RoleArgs {
     pub async fn start(self) -> anyhow::Result<Role> {
         let redis = self.redis.0.as_deref().unwrap_or("redis://127.0.0.1:6379").parse().context("--redis")?;
         let settings = self.config.0.as_deref().map(Settings::read).transpose()?.unwrap_or_default();
-        let listener = listen(self.admin_listen.0, 9090, "--admin-listen").await?;
+        let address = self.admin_listen.0.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090)));
+        let listener = TcpListener::bind(address).await.with_context(|| cannot_listen(address, "--admin-listen"))?;
         let admin = Admin { readiness: Readiness::default(), metrics: Metrics::new() };
         let shutdown = Shutdown::on_signals().context("signal handlers cannot be installed")?;
         let end_admin = Shutdown::new();
@@ -106,13 +107,9 @@ impl Role {
     }
 }
 
-/// Listens on an address that was given by `flag`, else on loopback.
-///
-/// # Errors
-/// If the address cannot be had.
-pub async fn listen(given: Option<SocketAddr>, port: u16, flag: &str) -> anyhow::Result<TcpListener> {
-    let address = given.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
+/// What is said when an address cannot be had.
+pub(super) fn cannot_listen(address: SocketAddr, flag: &str) -> String {
+    format!("cannot listen on {address}; choose another address with {flag}")
 }
 
 /// A duration above 0, in Kubernetes style: `500ms`, `30s`, `5m`.

@@ -24,6 +24,7 @@ mod rate;
 #[cfg(test)]
 mod tests;
 
+pub use accept::listen;
 pub use access::CredentialError;
 
 use crate::admin::{Gate, Metrics, Readiness};
