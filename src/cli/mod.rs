@@ -1,7 +1,9 @@
 //! The commands: the clap tree, and one file for each.
 
 pub mod generate;
+pub mod ingest;
 pub mod receiver;
+pub mod role;
 pub mod setting;
 pub mod standalone;
 pub mod validate;
@@ -27,6 +29,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Standalone(standalone::Args),
+    Ingest(ingest::Ingest),
     Validate(validate::Validate),
     Receiver(receiver::Args),
     Generate(generate::Generate),
@@ -41,6 +44,7 @@ impl Cli {
         crate::telemetry::init(self.log_format, &self.log)?;
         match self.command {
             Command::Standalone(args) => standalone::run(args).await,
+            Command::Ingest(args) => args.run().await,
             Command::Validate(args) => args.run().await,
             Command::Receiver(args) => receiver::run(args).await,
             Command::Generate(args) => args.run().await,
