@@ -68,8 +68,9 @@ impl RoleArgs {
         tokio::spawn(admin::serve(listener, admin.clone(), end_admin.clone()));
         let gate = admin.readiness.gate("storage");
         gate.set_waiting("no connection to redis yet");
+        let supervisor = Supervisor::start(redis.clone(), "check");
         tokio::select! {
-            safe = safety::require(&Supervisor::start(redis.clone(), "check"), settings.declared_fsync(), self.unsafe_storage) => safe?,
+            safe = safety::require(&supervisor, settings.declared_fsync(), self.unsafe_storage) => safe?,
             () = shutdown.begun() => return Ok(None),
         }
         gate.set_ready();

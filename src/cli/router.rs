@@ -2,6 +2,7 @@
 
 use super::role::{RoleArgs, TokenArgs};
 use crate::router::{self, RouterConfig};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 const EXAMPLES: &str = "\
@@ -24,11 +25,11 @@ pub struct Args {
 ///
 /// # Errors
 /// If it cannot start.
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let tokens = args.tokens.open()?;
-    let Some(role) = args.role.start("router").await? else { return Ok(()) };
+    let Some(role) = args.role.start("router").await? else { return Ok(ExitCode::SUCCESS) };
     let (settings, metrics) = (Arc::clone(&role.settings), Arc::clone(&role.admin.metrics));
     router::run(RouterConfig { redis: role.redis.clone(), settings, tokens, metrics }, role.shutdown.clone()).await;
     role.end();
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

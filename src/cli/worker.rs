@@ -1,12 +1,14 @@
 //! `posthorn worker`: delivers what waits for the destinations whose plans it finds in a directory.
 
 use super::role::{RoleArgs, TokenArgs};
+use super::setting::{Setting, Time};
 use crate::worker::guard::Policy;
+use crate::worker::halt::DEFAULT_PROBE;
 use crate::worker::sink::SinkContext;
 use crate::worker::{self, WorkerConfig, plans};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +23,9 @@ pub struct Args {
     /// Directory with one plan (JSON) in each file
     #[arg(long, env = "POSTHORN_PLANS", value_name = "DIR")]
     plans: PathBuf,
+    /// How often the head of a halted destination is probed (30s, 5m) [default: 5m]
+    #[arg(long, env = "POSTHORN_HALT_PROBE", value_name = "TIME", default_value = "", hide_default_value = true)]
+    halt_probe: Setting<Time>,
     #[command(flatten)]
     role: RoleArgs,
     #[command(flatten)]
@@ -31,18 +36,18 @@ pub struct Args {
 ///
 /// # Errors
 /// If it cannot start.
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let tokens = args.tokens.open()?;
-    let Some(role) = args.role.start("worker").await? else { return Ok(()) };
+    let Some(role) = args.role.start("worker").await? else { return Ok(ExitCode::SUCCESS) };
     let config = WorkerConfig {
         redis: role.redis.clone(),
         plans: plans::watch(args.plans, role.shutdown.clone())?,
         sink: SinkContext::new(Policy::cluster_default()),
-        probe: Duration::from_secs(300),
+        probe: args.halt_probe.0.map_or(DEFAULT_PROBE, |time| time.0),
         tokens,
         metrics: Arc::clone(&role.admin.metrics),
     };
     worker::run(config, role.shutdown.clone()).await;
     role.end();
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

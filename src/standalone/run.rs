@@ -17,13 +17,16 @@ use crate::ingest::{self, IngestConfig};
 use crate::router::{self, RouterConfig};
 use crate::settings::{self, Settings};
 use crate::shutdown::Shutdown;
+use crate::worker::guard::Policy;
+use crate::worker::sink::SinkContext;
+use crate::worker::{self, WorkerConfig};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 /// How a standalone is to run.
@@ -43,6 +46,8 @@ pub struct Options {
     pub server: ServerOptions,
     /// Run although Redis may lose what it accepted.
     pub unsafe_storage: bool,
+    /// How often the head of a halted destination is probed. Default 5 min.
+    pub halt_probe: Duration,
 }
 
 /// What is told once it runs.
@@ -222,7 +227,7 @@ impl Standalone<'_> {
         );
         roles.start("ingest", move || end.begin(), ingest);
 
-        let end = CancellationToken::new();
+        let end = Shutdown::new();
         let config = RouterConfig {
             redis: redis.clone(),
             settings: Arc::clone(&self.settings),
@@ -230,7 +235,19 @@ impl Standalone<'_> {
             metrics: Arc::clone(&admin.metrics),
         };
         let router = router::run(config, end.clone());
-        roles.start("router", move || end.cancel(), endless(router));
+        roles.start("router", move || end.begin(), endless(router));
+
+        let end = Shutdown::new();
+        let config = WorkerConfig {
+            redis: redis.clone(),
+            plans,
+            sink: SinkContext::new(Policy::standalone()),
+            probe: self.options.halt_probe,
+            tokens,
+            metrics: Arc::clone(&admin.metrics),
+        };
+        let worker = worker::run(config, end.clone());
+        roles.start("worker", move || end.begin(), endless(worker));
 
         roles.start("control", move || end_control.begin(), endless(control.run(until)));
         Ok((roles, destinations))
