@@ -51,7 +51,7 @@ impl Ingest {
         let config = self.config();
         let address = self.listen.0.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
         let listener = ingest::listen(address).with_context(|| role::cannot_listen(address, "--listen"))?;
-        let role = self.role.start().await?;
+        let Some(role) = self.role.start("ingest").await? else { return Ok(ExitCode::SUCCESS) };
         let outcome = serve(&role, config, listener).await;
         role.end().await;
         outcome.map(|()| ExitCode::SUCCESS)
@@ -74,9 +74,6 @@ impl Ingest {
 }
 
 async fn serve(role: &Role, config: IngestConfig, listener: TcpListener) -> anyhow::Result<()> {
-    if !role.wait_until_safe().await? {
-        return Ok(());
-    }
     let appender = Appender::start(role.redis.clone());
     let (metrics, readiness) = (Arc::clone(&role.admin.metrics), role.admin.readiness.clone());
     tracing::info!(listen = %listener.local_addr()?, redis = %role.redis, "ingest is running");

@@ -4,9 +4,11 @@ pub mod generate;
 pub mod ingest;
 pub mod receiver;
 pub mod role;
+pub mod router;
 pub mod setting;
 pub mod standalone;
 pub mod validate;
+pub mod worker;
 
 use crate::telemetry::LogFormat;
 use clap::{Parser, Subcommand};
@@ -30,6 +32,8 @@ pub struct Cli {
 enum Command {
     Standalone(standalone::Args),
     Ingest(ingest::Ingest),
+    Router(router::Args),
+    Worker(worker::Args),
     Validate(validate::Validate),
     Receiver(receiver::Args),
     Generate(generate::Generate),
@@ -45,6 +49,8 @@ impl Cli {
         match self.command {
             Command::Standalone(args) => standalone::run(args).await,
             Command::Ingest(args) => args.run().await,
+            Command::Router(args) => router::run(args).await,
+            Command::Worker(args) => worker::run(args).await,
             Command::Validate(args) => args.run().await,
             Command::Receiver(args) => receiver::run(args).await,
             Command::Generate(args) => args.run().await,

@@ -15,7 +15,7 @@ use crate::bus::lease::{TokenFileError, Tokens};
 use crate::bus::{RedisUrl, Supervisor, safety};
 use crate::ingest::{self, IngestConfig};
 use crate::router::{self, RouterConfig};
-use crate::settings::{self, Fsync, Settings};
+use crate::settings::{self, Settings};
 use crate::shutdown::Shutdown;
 use crate::worker::guard::Policy;
 use crate::worker::sink::SinkContext;
@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tracing::{info, warn};
+use tracing::info;
 
 /// How a standalone is to run.
 #[derive(Clone, Debug)]
@@ -107,8 +107,8 @@ pub enum Error {
     #[error(transparent)]
     Redis(#[from] BadUrl),
     /// Redis would lose events that were accepted.
-    #[error("{0} (to run all the same: --unsafe-storage)")]
-    Unsafe(String),
+    #[error(transparent)]
+    Unsafe(#[from] safety::Unsafe),
     /// A role ended by itself.
     #[error(transparent)]
     Ended(#[from] Ended),
@@ -160,7 +160,7 @@ impl Ports {
 }
 
 async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source, flag })
+    ingest::listen(address).map_err(|source| Error::Listen { address, source, flag })
 }
 
 struct Standalone<'a> {
@@ -195,22 +195,12 @@ impl Standalone<'_> {
     /// Waits for Redis and checks that it keeps what it accepts; false if `shutdown` came first.
     async fn wait_until_safe(&self, supervisor: &Supervisor, gate: &Gate) -> Result<bool, Error> {
         gate.set_waiting("no connection to redis yet");
-        let always = self.settings.buses.values().any(|bus| bus.durability.fsync == Fsync::Always);
-        let declared = if always { Fsync::Always } else { Fsync::EverySecond };
-        loop {
-            let link = tokio::select! {
-                link = supervisor.link() => link,
-                () = self.shutdown.begun() => return Ok(false),
-            };
-            let Ok(concerns) = safety::check(&link, declared).await else { continue };
-            concerns.iter().for_each(|concern| warn!(reason = concern.reason(), "{concern}"));
-            let fatal: Vec<String> = concerns.iter().filter(|concern| concern.is_fatal()).map(ToString::to_string).collect();
-            if !fatal.is_empty() && !self.options.unsafe_storage {
-                return Err(Error::Unsafe(fatal.join("; ")));
-            }
-            gate.set_ready();
-            return Ok(true);
+        tokio::select! {
+            safe = safety::require(supervisor, self.settings.declared_fsync(), self.options.unsafe_storage) => safe?,
+            () = self.shutdown.begun() => return Ok(false),
         }
+        gate.set_ready();
+        Ok(true)
     }
 
     /// Starts the roles in the order in which they shall end; also tells how many destinations there are.
