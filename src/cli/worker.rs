@@ -7,8 +7,8 @@ use crate::worker::halt::DEFAULT_PROBE;
 use crate::worker::sink::SinkContext;
 use crate::worker::{self, WorkerConfig, plans};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 const EXAMPLES: &str = "\
 Examples:
