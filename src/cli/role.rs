@@ -63,6 +63,7 @@ impl RoleArgs {
         let shutdown = Shutdown::on_signals().context("signal handlers cannot be installed")?;
         let address = self.admin_listen.0.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090)));
         let listener = TcpListener::bind(address).await.with_context(|| cannot_listen(address, "--admin-listen"))?;
+        let admin_listen = listener.local_addr().context("the admin port has no address")?;
         let (admin, end_admin) = (Admin { readiness: Readiness::default(), metrics: Metrics::new() }, Shutdown::new());
         let admin_task = tokio::spawn(admin::serve(listener, admin.clone(), end_admin.clone()));
         let gate = admin.readiness.gate("storage");
@@ -73,7 +74,7 @@ impl RoleArgs {
             () = shutdown.begun() => return Ok(None),
         }
         gate.set_ready();
-        tracing::info!(role = name, %redis, admin_listen = %address, buses = settings.buses.len(), "running");
+        tracing::info!(role = name, %redis, %admin_listen, buses = settings.buses.len(), "running");
         Ok(Some(Role { redis, settings, admin, shutdown, end_admin, admin_task }))
     }
 }

@@ -5,5 +5,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod harness;
+mod ingest_faults;
 mod receiver;
 mod support;
