@@ -7,4 +7,5 @@
 mod harness;
 mod ingest_faults;
 mod receiver;
+mod routing;
 mod support;

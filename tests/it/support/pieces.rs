@@ -84,7 +84,16 @@ impl Pieces {
 
     /// Starts a router with Redis at a URL.
     pub async fn router_via(&self, redis: &str) -> Posthorn {
-        let mut process = self.role(&["router"], redis);
+        self.router_by(redis, &[]).await
+    }
+
+    /// Starts a router with further flags.
+    pub async fn router_with(&self, flags: &[&str]) -> Posthorn {
+        self.router_by(&self.redis.url(), flags).await
+    }
+
+    async fn router_by(&self, redis: &str, flags: &[&str]) -> Posthorn {
+        let mut process = self.role(&[&["router"], flags].concat(), redis);
         process.line("role=\"router\"").await;
         process
     }

@@ -30,13 +30,17 @@ pub struct Stored {
 
 type Entries = Vec<(String, HashMap<String, Vec<u8>>)>;
 
+const READ: &str = "#!lua flags=no-writes,allow-oom
+return {redis.call('HGETALL', KEYS[1]), redis.call('XRANGE', KEYS[2], '-', '+'), redis.call('XRANGE', KEYS[3], '-', '+')}";
+
 /// Reads a destination, `namespace/name`, of a bus.
 pub fn stored(redis: &Redis, bus: &str, destination: &str) -> Stored {
     let uid = uid(redis, bus, destination).unwrap_or_else(|| panic!("no destination {destination} on bus {bus}"));
     let key = |kind: &str| format!("ph:{{{bus}}}:{kind}:{uid}");
-    let mut read = redis::pipe();
-    read.atomic().hgetall(key("st")).cmd("XRANGE").arg(key("q")).arg("-").arg("+").cmd("XRANGE").arg(key("dead")).arg("-").arg("+");
-    let (counters, queue, dead): (HashMap<String, String>, Entries, Entries) = read.query(&mut redis.connection().unwrap()).unwrap();
+    // A script, not MULTI: that is refused when Redis is full, even if it only reads.
+    let mut read = redis::cmd("EVAL_RO");
+    read.arg(READ).arg(3).arg(key("st")).arg(key("q")).arg(key("dead"));
+    let (counters, queue, dead): (HashMap<String, String>, Entries, Entries) = redis.query(&read);
     let count = |name: &str| counters.get(name).map_or(0, |value| value.parse().unwrap());
     let origin = |fields: &HashMap<String, Vec<u8>>| String::from_utf8_lossy(&fields["orig"]).parse().unwrap();
     Stored {
