@@ -45,6 +45,7 @@ wait_for() {
 # stop PID: and wait for its end; the exit status is that of the process
 stop() {
     kill "$1"
+    pids=$(echo " $pids " | sed "s/ $1 / /")
     wait "$1"
 }
 

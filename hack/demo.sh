@@ -3,7 +3,6 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-
 # shellcheck source=hack/common.sh
 . hack/common.sh
 # shellcheck source=hack/demo/setup.sh
