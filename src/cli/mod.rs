@@ -1,1 +1,4 @@
 //! Cli.
+
+pub mod generate;
+pub mod validate;

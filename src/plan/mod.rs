@@ -3,6 +3,10 @@
 //! The control plane (operator or standalone) makes a [`Plan`] for the worker and a [`Route`] for Redis from one
 //! `EventDestination`; after that nobody reads the resource again.
 
+pub mod resolve;
+
+pub use resolve::{Problem, Reason, Resolved, resolve};
+
 use crate::filter::Filter;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -192,6 +196,15 @@ pub enum RouteState {
     Open,
     /// It only delivers what it has.
     Closed,
+}
+
+/// Where a new destination begins to read its bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Events accepted from now on.
+    Latest,
+    /// All that the bus still holds.
+    Earliest,
 }
 
 /// Durations as whole milliseconds.
