@@ -194,7 +194,7 @@ impl RedisMetrics {
             connection::Error::Refused(_) => RedisClass::Refused,
             connection::Error::Unavailable(_) => RedisClass::Unavailable,
             connection::Error::Unknown(_) => RedisClass::Unknown,
-            connection::Error::Protocol(_) => RedisClass::Protocol,
+            connection::Error::Protocol(_) | connection::Error::TooNew { .. } => RedisClass::Protocol,
         };
         self.errors.get_or_create(&RedisClassLabel { class }).inc();
     }

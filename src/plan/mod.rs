@@ -166,6 +166,9 @@ impl fmt::Debug for Secret {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Route {
+    /// Mark of the control plane that wrote it; only that one deletes it. Empty if unknown.
+    #[serde(default)]
+    pub owner: String,
     /// Revision of the destination (`metadata.generation`); an older one never replaces a newer one.
     pub rev: i64,
     /// Namespace of the destination.

@@ -3,5 +3,6 @@
 pub mod attempt;
 pub mod guard;
 pub mod halt;
+pub mod plans;
 pub mod retry;
 pub mod sink;
