@@ -1,0 +1,77 @@
+//! Stores batches, and tries again while Redis is full or away.
+
+use crate::bus::Error;
+use crate::bus::append::{Appender, Receipt};
+use crate::cli::connect::Bus;
+use crate::event::Event;
+use crate::settings::BusSettings;
+use anyhow::anyhow;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// First pause before trying again; doubled up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Stores events on one bus.
+pub(super) struct Sender {
+    appender: Appender,
+    bus: String,
+    settings: BusSettings,
+    retry_for: Duration,
+}
+
+/// What became of a batch.
+pub(super) struct Stored {
+    /// For each event, in order.
+    pub(super) receipts: Vec<Receipt>,
+    /// An earlier try was not answered: a duplicate may be what that one stored.
+    pub(super) repeated: bool,
+}
+
+impl Sender {
+    /// Connects; waits for the connection within bounds.
+    pub(super) async fn connect(bus: &Bus, settings: BusSettings, retry_for: Duration) -> anyhow::Result<Sender> {
+        bus.link().await?;
+        Ok(Sender { appender: Appender::start(bus.url.clone()), bus: bus.name.clone(), settings, retry_for })
+    }
+
+    /// Stores events in their order, all or nothing; repeating is safe, as every event is known by its source and id.
+    pub(super) async fn store(&self, events: &[Event], say: impl Fn(&str)) -> anyhow::Result<Stored> {
+        let deadline = Instant::now() + self.retry_for;
+        let (mut pause, mut said, mut repeated) = (PAUSE_MIN, String::new(), false);
+        loop {
+            let error = match self.append(events).await {
+                Ok(receipts) => return Ok(Stored { receipts, repeated }),
+                Err(error @ (Error::Protocol(_) | Error::TooNew { .. })) => return Err(error.into()),
+                Err(error) => error,
+            };
+            repeated |= matches!(error, Error::Unknown(_));
+            if Instant::now() + pause > deadline {
+                return Err(anyhow!(
+                    "gave up after {:?}: {error}; sending the same again is safe, what was stored is not stored twice",
+                    self.retry_for
+                ));
+            }
+            // connecting at the start is not worth a word
+            if pause > PAUSE_MIN && said.is_empty() {
+                said = error.to_string();
+                say(&format!("{said}; trying again for {:?}", self.retry_for));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    async fn append(&self, events: &[Event]) -> Result<Vec<Receipt>, Error> {
+        match self.appender.memory() {
+            None => Err(Error::Unavailable(self.appender.status().err().unwrap_or_else(|| "its memory is not known yet".to_owned()))),
+            // as ingest: above the watermark there must be room to route what was accepted
+            Some(memory) if memory.is_above(self.settings.watermark) => Err(Error::Full(format!(
+                "{} of {} bytes are used, events are taken up to {} %",
+                memory.used, memory.max, self.settings.watermark
+            ))),
+            Some(_) => self.appender.append(&self.bus, events, self.settings.dedupe_window, self.settings.durability.replicas).await,
+        }
+    }
+}
