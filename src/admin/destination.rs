@@ -209,7 +209,8 @@ mod tests {
         let metrics = Metrics::new();
         let destination = metrics.destination("shop", "billing");
         let page = metrics.encode();
-        for name in ["delivered_events_total", "backlog_events", "in_flight", "order_violations_total", "end_to_end_latency_seconds_count"] {
+        for name in ["delivered_events_total", "backlog_events", "in_flight", "order_violations_total", "end_to_end_latency_seconds_count"]
+        {
             let line = format!("posthorn_{name}{{namespace=\"shop\",destination=\"billing\"}} 0");
             assert!(page.contains(&line), "{line}\n{page}");
         }

@@ -175,8 +175,7 @@ pub struct RedisMetrics {
 
 impl RedisMetrics {
     fn register(registry: &mut Registry) -> RedisMetrics {
-        let metrics =
-            RedisMetrics { errors: Family::default(), connections_opened: Counter::default(), connections: Gauge::default() };
+        let metrics = RedisMetrics { errors: Family::default(), connections_opened: Counter::default(), connections: Gauge::default() };
         let classes = [RedisClass::Full, RedisClass::Refused, RedisClass::Unavailable, RedisClass::Unknown, RedisClass::Protocol];
         for class in classes {
             drop(metrics.errors.get_or_create(&RedisClassLabel { class }));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Everything that one process waits for. Cheap to clone.
 ///
-/// A process is ready when every gate is, and it is not draining. Without any gate it is ready.
+/// A process is ready when every gate is open, and it is not draining. Without any gate it has not even begun.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<Mutex<State>>);
 
@@ -43,13 +43,16 @@ impl Readiness {
     /// Whether the process is ready.
     pub fn is_ready(&self) -> bool {
         let state = self.lock();
-        !state.draining && state.gates.iter().all(|(_, waiting)| waiting.is_none())
+        !state.draining && !state.gates.is_empty() && state.gates.iter().all(|(_, waiting)| waiting.is_none())
     }
 
     /// A line for each gate: `[+]redis ok` or `[-]redis: connection refused`.
     pub fn report(&self) -> String {
         let state = self.lock();
         let mut text = String::new();
+        if state.gates.is_empty() {
+            text.push_str("[-]process: starting\n");
+        }
         for (name, waiting) in &state.gates {
             let _ = match waiting {
                 None => writeln!(text, "[+]{name} ok"),
@@ -104,7 +107,8 @@ mod tests {
     #[test]
     fn a_process_is_ready_when_every_gate_is_open() {
         let readiness = Readiness::default();
-        assert!(readiness.is_ready());
+        assert!(!readiness.is_ready(), "nothing has begun");
+        assert_eq!(readiness.report(), "[-]process: starting\n");
         let (redis, plans) = (readiness.gate("redis"), readiness.gate("plans"));
         redis.set_ready();
         plans.set_waiting("no plan\nread yet");

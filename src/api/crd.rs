@@ -149,3 +149,72 @@ fn collapse_enum(fields: &mut serde_json::Map<String, Value>) {
     fields.insert("type".into(), "string".into());
     fields.insert("enum".into(), words.into());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_node(node: &Value, path: &str, visit: &mut dyn FnMut(&str, &Value)) {
+        visit(path, node);
+        let named = node["properties"].as_object().into_iter().flatten().map(|(name, child)| (format!("{path}.{name}"), child));
+        let items = node.get("items").map(|items| (format!("{path}[]"), items));
+        named.chain(items).for_each(|(path, child)| every_node(child, &path, visit));
+    }
+
+    #[test]
+    fn the_schema_is_structural_and_explains_itself() {
+        every_node(schema(), "", &mut |path, node| {
+            let known_type = node["type"].is_string() || node["x-kubernetes-int-or-string"] == true;
+            assert!(known_type, "{path} has no type");
+            for name in ["nullable", "$ref", "oneOf", "allOf", "title"] {
+                assert!(node.get(name).is_none(), "{path} has {name}");
+            }
+            let format = node["format"].as_str().unwrap_or("int32");
+            assert!(["int32", "int64", "date-time"].contains(&format), "{path} has format {format}");
+            let explained =
+                !path.starts_with(".spec") && !path.starts_with(".status") || path.ends_with("[]") || node["description"].is_string();
+            assert!(explained, "{path} has no description");
+        });
+    }
+
+    #[test]
+    fn every_column_and_selectable_field_is_in_the_schema() {
+        let mut fields = Vec::new();
+        every_node(schema(), "", &mut |path, _| fields.push(path.to_owned()));
+        let crd = crd_json();
+        let version = &crd["spec"]["versions"][0];
+        let paths = |list: &str| {
+            version[list]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|item| item["jsonPath"].as_str().unwrap_or_default().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let all = [paths("additionalPrinterColumns"), paths("selectableFields")].concat();
+        assert_eq!(all.len(), 15);
+        let selector = regex::Regex::new(r"\[\?\(.*?\)\]").expect("it is an expression");
+        for path in all.iter().filter(|path| *path != ".metadata.creationTimestamp") {
+            let path = selector.replace(path, "[]");
+            assert!(fields.iter().any(|field| *field == path), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_definition_has_the_form_of_one() {
+        assert_eq!(serde_json::to_value(crd()).expect("it is JSON"), with_float_bounds(crd_json()));
+    }
+
+    /// JSON whose numbers are as the typed form writes them: bounds are floats there.
+    fn with_float_bounds(mut value: Value) -> Value {
+        match &mut value {
+            Value::Object(fields) => fields.iter_mut().for_each(|(name, field)| {
+                let bound = ["minimum", "maximum"].contains(&name.as_str()).then(|| field.as_f64()).flatten();
+                *field = bound.map_or_else(|| with_float_bounds(field.take()), Value::from);
+            }),
+            Value::Array(items) => items.iter_mut().for_each(|item| *item = with_float_bounds(item.take())),
+            _ => {}
+        }
+        value
+    }
+}

@@ -1,5 +1,6 @@
 //! Manifests: files of YAML documents, each an object as `kubectl apply` takes it, with the line of every field.
 
+use super::KIND;
 use super::spec::EventDestination;
 use super::validate::{self, Violation};
 use super::yaml::Yaml;
@@ -21,7 +22,7 @@ pub struct Document {
     pub kind: String,
     /// `metadata.namespace`, or [`DEFAULT_NAMESPACE`].
     pub namespace: String,
-    /// `metadata.name`.
+    /// `metadata.name`; only a kind that is not ours may be without.
     pub name: String,
     yaml: Yaml,
 }
@@ -84,10 +85,11 @@ impl Document {
         if !document.value().is_object() {
             return Err(document.problem("", "not an object: it needs apiVersion, kind and metadata"));
         }
-        for (field, value) in [("kind", &document.kind), ("metadata.name", &document.name)] {
-            if value.is_empty() {
-                return Err(document.problem(field, "is missing"));
-            }
+        if document.kind.is_empty() {
+            return Err(document.problem("kind", "is missing"));
+        }
+        if document.name.is_empty() && [KIND, "Secret", "ConfigMap"].contains(&document.kind.as_str()) {
+            return Err(document.problem("metadata.name", "is missing"));
         }
         Ok(document)
     }

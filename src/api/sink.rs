@@ -27,7 +27,8 @@ pub struct HttpSink {
     /// An object of this cluster that can be addressed: a Service, or any kind that publishes status.address.url.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub r#ref: Option<AddressableRef>,
-    /// How an event is put into a request. Binary: attributes as ce-* headers, data as the body. Structured: one JSON object. Batch: a JSON array of events, limited by batch. Default: Binary.
+    /// How an event is put into a request. Binary: attributes as ce-* headers, data as the body. Structured: one JSON object. Batch: a JSON
+    /// array of events, limited by batch. Default: Binary.
     pub format: Format,
     /// Limits of one batch. A batch is accepted or refused as a whole, and holds events of one lane only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +49,8 @@ pub struct HttpSink {
     /// Longest Retry-After of a receiver that is honoured (on 429 and 503); 0s ignores the header. From 1s to 24h, or 0s. Default: 10m.
     #[schemars(length(max = 24))]
     pub retry_after_max: String,
-    /// HTTP status codes that say the destination, not the event, is wrong. They halt delivery at once: the backlog is kept, the head is probed every few minutes, and delivery resumes by itself. Default: 401, 403, 410.
+    /// HTTP status codes that say the destination, not the event, is wrong. They halt delivery at once: the backlog is kept, the head is
+    /// probed every few minutes, and delivery resumes by itself. Default: 401, 403, 410.
     #[schemars(length(max = 16), inner(range(min = 300, max = 599)), extend("x-kubernetes-list-type" = "set"))]
     pub halt_on_status_codes: Vec<i32>,
 }
@@ -115,7 +117,8 @@ pub struct AddressableRef {
     /// Name of the object.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Namespace of the object; by default that of this object. Any other needs a ReferenceGrant (gateway.networking.k8s.io) in that namespace.
+    /// Namespace of the object; by default that of this object. Any other needs a ReferenceGrant (gateway.networking.k8s.io) in that
+    /// namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub namespace: Option<String>,
@@ -314,7 +317,8 @@ pub enum CaBundleKind {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Signing {
-    /// Signing secrets (whsec_… for HMAC-SHA256, whsk_… for ed25519), newest first. While more than one is listed all of them sign, so that a receiver can change over.
+    /// Signing secrets (whsec_… for HMAC-SHA256, whsk_… for ed25519), newest first. While more than one is listed all of them sign, so that
+    /// a receiver can change over.
     #[schemars(length(min = 1, max = 3), extend("x-kubernetes-list-type" = "atomic"), transform = describe_signing_key)]
     pub secret_key_refs: Vec<SecretKeyRef>,
 }

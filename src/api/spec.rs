@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
     group = "posthorn.dev",
     version = "v1alpha1",
     kind = "EventDestination",
-    doc = "EventDestination says where events of a bus go: which ones, to which receiver, in what order, and what happens when the receiver fails.",
+    doc = "Where events of a bus go: which ones, to which receiver, in what order, and what happens when the receiver fails.",
     namespaced,
     status = "EventDestinationStatus",
     schema = "disabled",
@@ -26,63 +26,35 @@ use serde::{Deserialize, Serialize};
     selectable = ".spec.bus",
     selectable = ".spec.suspend",
     selectable = ".spec.isolation",
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
-        description = "Configured and able to deliver"
-    ),
-    printcolumn(
-        name = "Status",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Delivering")].reason"#,
-        description = "Present state of delivery"
-    ),
-    printcolumn(name = "Backlog", type_ = "integer", json_path = ".status.backlog", description = "Events that wait"),
-    printcolumn(
-        name = "Retries",
-        type_ = "integer",
-        json_path = ".status.retries",
-        description = "Attempts that repeated an earlier one, since creation"
-    ),
-    printcolumn(name = "Delivered", type_ = "integer", json_path = ".status.delivered", description = "Events delivered since creation"),
-    printcolumn(name = "Dead", type_ = "integer", json_path = ".status.deadLetters", description = "Dead letters kept now"),
-    printcolumn(
-        name = "Oldest",
-        type_ = "date",
-        json_path = ".status.oldestPendingTime",
-        description = "Age of the oldest event that waits"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Attempt",
-        type_ = "integer",
-        json_path = ".status.head.attempts",
-        description = "Attempts made on the head so far",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Code",
-        type_ = "integer",
-        json_path = ".status.head.lastStatusCode",
-        description = "HTTP status of the head's last answer",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Last-OK",
-        type_ = "date",
-        json_path = ".status.lastDeliveryTime",
-        description = "Since the last delivery",
-        priority = 1
-    ),
-    printcolumn(name = "URL", type_ = "string", json_path = ".status.sinkURI", description = "Where events are sent", priority = 1)
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status",
+        "description": "Configured and able to deliver"}"#,
+    printcolumn = r#"{"name": "Status", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Delivering\")].reason",
+        "description": "Present state of delivery"}"#,
+    printcolumn = r#"{"name": "Backlog", "type": "integer", "jsonPath": ".status.backlog", "description": "Events that wait"}"#,
+    printcolumn = r#"{"name": "Retries", "type": "integer", "jsonPath": ".status.retries",
+        "description": "Attempts that repeated an earlier one, since creation"}"#,
+    printcolumn = r#"{"name": "Delivered", "type": "integer", "jsonPath": ".status.delivered",
+        "description": "Events delivered since creation"}"#,
+    printcolumn = r#"{"name": "Dead", "type": "integer", "jsonPath": ".status.deadLetters", "description": "Dead letters kept now"}"#,
+    printcolumn = r#"{"name": "Oldest", "type": "date", "jsonPath": ".status.oldestPendingTime",
+        "description": "Age of the oldest event that waits"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name": "Attempt", "type": "integer", "jsonPath": ".status.head.attempts",
+        "description": "Attempts made on the head so far", "priority": 1}"#,
+    printcolumn = r#"{"name": "Code", "type": "integer", "jsonPath": ".status.head.lastStatusCode",
+        "description": "HTTP status of the head's last answer", "priority": 1}"#,
+    printcolumn = r#"{"name": "Last-OK", "type": "date", "jsonPath": ".status.lastDeliveryTime",
+        "description": "Since the last delivery", "priority": 1}"#,
+    printcolumn = r#"{"name": "URL", "type": "string", "jsonPath": ".status.sinkURI",
+        "description": "Where events are sent", "priority": 1}"#
 )]
 pub struct EventDestinationSpec {
     /// The bus (a named log of events) that is read. Cannot be changed. Default: default.
     #[serde(default = "default_bus")]
     #[schemars(length(max = 63))]
     pub bus: String,
-    /// Where the bus is read from when the object is created. Latest: events accepted from now on. Earliest: all that the bus still holds. Time: those accepted since startTime. Cannot be changed. Default: Latest.
+    /// Where the bus is read from when the object is created. Latest: events accepted from now on. Earliest: all that the bus still holds.
+    /// Time: those accepted since startTime. Cannot be changed. Default: Latest.
     #[serde(default)]
     pub start_from: StartFrom,
     /// With startFrom: Time, the first moment wanted.
@@ -101,17 +73,20 @@ pub struct EventDestinationSpec {
     #[serde(default)]
     #[schemars(extend("default" = {}))]
     pub ordering: Ordering,
-    /// How hard a delivery is tried, whatever the kind of sink. With the defaults an event is given up about 14 minutes after its first attempt (retries after 1s, 2s, 4s … 5m).
+    /// How hard a delivery is tried, whatever the kind of sink. With the defaults an event is given up about 14 minutes after its first
+    /// attempt (retries after 1s, 2s, 4s … 5m).
     #[serde(default)]
     #[schemars(extend("default" = {}))]
     pub delivery: Delivery,
     /// Limits that protect the receiver and the bus. None by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
-    /// Dedicated: a worker Deployment of its own. Shared: a place in a pool of workers. If left out, what the operator is configured for; status.worker tells.
+    /// Dedicated: a worker Deployment of its own. Shared: a place in a pool of workers. If left out, what the operator is configured for;
+    /// status.worker tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,
-    /// What happens to events that still wait when this object is deleted. Discard: removed at once. Drain: delivered first, for at most drainTimeout. Dead letters are removed in both cases. Default: Discard.
+    /// What happens to events that still wait when this object is deleted. Discard: removed at once. Drain: delivered first, for at most
+    /// drainTimeout. Dead letters are removed in both cases. Default: Discard.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
     /// With deletionPolicy: Drain, how long; 5m if left out. What is left then is discarded. From 1s to 24h.
@@ -140,7 +115,8 @@ pub enum StartFrom {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Ordering {
-    /// Strict: the whole destination is one lane; the next event is sent after the one before was delivered or given up. PerKey: one lane for each value of keyAttribute. Unordered: none; retries that are due go before new events. Default: Strict.
+    /// Strict: the whole destination is one lane; the next event is sent after the one before was delivered or given up. PerKey: one lane
+    /// for each value of keyAttribute. Unordered: none; retries that are due go before new events. Default: Strict.
     pub mode: OrderingMode,
     /// PerKey only: the CloudEvents attribute whose value is the key; partitionkey if left out. Events without it share one lane.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -182,11 +158,13 @@ pub struct Delivery {
     /// Longest duration of one attempt, from connecting to the first line of the answer. From 100ms to 10m. Default: 15s.
     #[schemars(length(max = 24))]
     pub timeout: String,
-    /// An event older than this, counted from when it was accepted, is given up instead of tried again. No limit if left out. From 1m to 8760h.
+    /// An event older than this, counted from when it was accepted, is given up instead of tried again. No limit if left out. From 1m to
+    /// 8760h.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 24))]
     pub max_event_age: Option<String>,
-    /// What happens to an event that is given up. DeadLetter: kept with the reason, and the next is sent. Block: it stays, nothing overtakes it until someone acts. Drop: counted and forgotten. Default: DeadLetter.
+    /// What happens to an event that is given up. DeadLetter: kept with the reason, and the next is sent. Block: it stays, nothing
+    /// overtakes it until someone acts. Drop: counted and forgotten. Default: DeadLetter.
     pub on_exhausted: OnExhausted,
     /// Where dead letters go and how long they are kept.
     #[schemars(extend("default" = {}))]
@@ -242,7 +220,8 @@ pub struct DeadLetter {
     /// Most dead letters kept; the oldest go first. From 1 to 10000000. Default: 100000.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_events: i32,
-    /// An EventDestination of the same namespace that dead letters are sent to as well, whatever its filters; it brings its own sink, credentials and retries.
+    /// An EventDestination of the same namespace that dead letters are sent to as well, whatever its filters; it brings its own sink,
+    /// credentials and retries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination_ref: Option<DestinationRef>,
 }

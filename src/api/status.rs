@@ -13,7 +13,11 @@ pub struct EventDestinationStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
-    /// Ready: configured and able to deliver; False while halted or blocked. Accepted: the spec is valid and allowed on its bus. Resolved: everything referred to was found. Routed: matching events are being queued. WorkerAvailable: a worker runs it, or none is wanted. KeepingUp: False while the queue is at its quota and later events wait in the bus. Delivering: the reason is the present state: Idle, Active, RateLimited, Retrying, Halted, Blocked, Suspended, Draining, NoWorker or Pending. StorageSafe: Redis keeps what it accepts.
+    /// Ready: configured and able to deliver; False while halted or blocked. Accepted: the spec is valid and allowed on its bus. Resolved:
+    /// everything referred to was found. Routed: matching events are being queued. WorkerAvailable: a worker runs it, or none is wanted.
+    /// KeepingUp: False while the queue is at its quota and later events wait in the bus. Delivering: the reason is the present state:
+    /// Idle, Active, RateLimited, Retrying, Halted, Blocked, Suspended, Draining, NoWorker or Pending. StorageSafe: Redis keeps what it
+    /// accepts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -28,8 +28,8 @@ pub struct Violation {
 enum Kind {
     /// A field that the schema does not have.
     Unknown,
-    /// Type, enum, length, required field; `blocking` if rules cannot be evaluated beside it.
-    Schema { blocking: bool },
+    /// Type, enum, bound, length, required field; `blocking` if rules cannot be evaluated beside it, `said` by an API server.
+    Schema { blocking: bool, said: String },
     /// A rule; the type of the value at its place.
     Rule(String),
     /// Says that rules were not evaluated.
@@ -37,13 +37,27 @@ enum Kind {
 }
 
 impl Violation {
+    /// Whether it is a rule that is broken, rather than the form of the object.
+    pub fn is_rule(&self) -> bool {
+        matches!(self.kind, Kind::Rule(_))
+    }
+
     fn unknown(path: String) -> Violation {
-        let message = format!("unknown field \"{path}\"");
-        Violation { path, message, kind: Kind::Unknown }
+        Violation { path, message: "unknown field".into(), kind: Kind::Unknown }
     }
 
     fn schema(path: &str, message: String, blocking: bool) -> Violation {
-        Violation { path: path.to_owned(), message, kind: Kind::Schema { blocking } }
+        Violation { path: path.to_owned(), kind: Kind::Schema { blocking, said: message.clone() }, message }
+    }
+
+    /// About a value, which an API server puts before the message.
+    fn value(path: &str, value: impl fmt::Display, message: String, blocking: bool) -> Violation {
+        let said = format!("Invalid value: {value}: {path} in body {message}");
+        Violation { path: path.to_owned(), message, kind: Kind::Schema { blocking, said } }
+    }
+
+    fn is_blocking(&self) -> bool {
+        matches!(self.kind, Kind::Schema { blocking: true, .. })
     }
 
     fn not_checked() -> Violation {
@@ -56,8 +70,8 @@ impl Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Unknown => write!(f, "strict decoding error: {}", self.message),
-            Kind::Schema { .. } => write!(f, "{}: {}", self.path, self.message),
+            Kind::Unknown => write!(f, "strict decoding error: unknown field \"{}\"", self.path),
+            Kind::Schema { said, .. } => write!(f, "{}: {said}", self.path),
             Kind::Rule(of) => write!(f, "{}: Invalid value: \"{of}\": {}", self.path, self.message),
             Kind::NotChecked => f.write_str(&self.message),
         }
@@ -82,7 +96,7 @@ pub fn validate(new: &mut Value, old: Option<&Value>) -> Vec<Violation> {
     });
     let root = Node::root(crd::schema(), new, old.as_ref());
     let mut violations = structure::check(&root);
-    if violations.iter().any(|violation| violation.kind == Kind::Schema { blocking: true }) {
+    if violations.iter().any(Violation::is_blocking) {
         violations.push(Violation::not_checked());
     } else {
         violations.extend(broken_rules(&root));

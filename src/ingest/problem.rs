@@ -126,6 +126,11 @@ impl Problem {
         }
     }
 
+    /// Whether it was met in the middle of the body.
+    pub(super) fn leaves_body(&self) -> bool {
+        matches!(self, Problem::BodyTooLarge(_) | Problem::BodyTimeout | Problem::Overloaded | Problem::Request(_))
+    }
+
     fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Problem::Request(_) => (StatusCode::BAD_REQUEST, "invalid-request", "Invalid request"),

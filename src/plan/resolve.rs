@@ -104,30 +104,26 @@ pub fn resolve(destination: &EventDestination, uid: &str, objects: &Objects) -> 
     let (Some((sink, sink_uri)), Some((delivery, dead_letter_max_age)), Some(filters)) = (sink, delivery, filters) else {
         return Err(problems);
     };
-    let mut plan = Plan {
-        id: String::new(),
-        uid: uid.to_owned(),
-        bus: bus.clone(),
-        namespace: namespace.clone(),
-        name: name.clone(),
-        suspend: *suspend,
-        sink: Sink::Http(sink),
-        delivery,
-    };
-    plan.id = identify(&plan);
-    let route = Route {
-        rev: destination.metadata.generation.unwrap_or(1),
-        namespace,
-        name,
-        created: destination.metadata.creation_timestamp.as_ref().map_or_else(String::new, |time| time.0.to_string()),
+    let route = route(&destination.metadata, sink_uri, filters, *suspend, dead_letter_max_age);
+    let (uid, bus, sink) = (uid.to_owned(), bus.clone(), Sink::Http(sink));
+    let plan = identified(Plan { id: String::new(), uid, bus, namespace, name, suspend: *suspend, sink, delivery });
+    let start = if *start_from == spec::StartFrom::Earliest { Start::Earliest } else { Start::Latest };
+    Ok(Resolved { plan, route, start })
+}
+
+fn route(metadata: &ObjectMeta, sink_uri: String, filters: Vec<Filter>, suspend: bool, dead_letter_max_age: Duration) -> Route {
+    Route {
+        owner: String::new(), // who writes it fills it in
+        rev: metadata.generation.unwrap_or(1),
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+        created: metadata.creation_timestamp.as_ref().map_or_else(String::new, |time| time.0.to_string()),
         sink_uri,
         filters,
         state: RouteState::Open,
-        suspend: *suspend,
+        suspend,
         dead_letter_max_age,
-    };
-    let start = if *start_from == spec::StartFrom::Earliest { Start::Earliest } else { Start::Latest };
-    Ok(Resolved { plan, route, start })
+    }
 }
 
 /// Takes the problems out of a result.
@@ -147,11 +143,12 @@ fn not_implemented(destination: &EventDestination) -> Vec<Problem> {
     found.into_iter().map(|found| Problem::new(found.path, Reason::NotImplemented, found.sentence)).collect()
 }
 
-/// A digest of the plan: another whenever anything in it is, a Secret's value included.
-fn identify(plan: &Plan) -> String {
-    let json = serde_json::to_vec(plan).expect("a plan is JSON");
+/// The plan with its ID: a digest of it, another whenever anything in it is, a Secret's value included.
+fn identified(plan: Plan) -> Plan {
+    let json = serde_json::to_vec(&plan).expect("a plan is JSON");
     let digest = digest::digest(&digest::SHA256, &json);
-    digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    let id = digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    Plan { id, ..plan }
 }
 
 fn resolve_delivery(delivery: &spec::Delivery) -> Result<(Delivery, Duration), Vec<Problem>> {
@@ -200,3 +197,6 @@ fn resolve_filter(filter: &filter::Filter, path: &str) -> Result<Filter, Vec<Pro
         _ => Err(vec![Problem::invalid(path, "a filter needs exactly one dialect")]),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,7 +114,12 @@ impl Session<'_> {
             match cursor::fill_drop(&self.link, self.bus(), &step).await? {
                 Routed::Done(Filled { position, generation }) => {
                     if dropped > 0 {
-                        tracing::warn!(bus = self.bus(), uid, dropped, "the bus no longer keeps events that a full destination was waiting for");
+                        tracing::warn!(
+                            bus = self.bus(),
+                            uid,
+                            dropped,
+                            "the bus no longer keeps events that a full destination was waiting for"
+                        );
                     }
                     self.table.set_fill(&uid, position, generation);
                 }

@@ -22,12 +22,12 @@ use crate::bus::lease::{self, Tokens};
 use crate::bus::{Error, Link, RedisUrl, Supervisor};
 use crate::event::Sequence;
 use crate::settings::{BusSettings, Settings};
+use crate::shutdown::Shutdown;
 use batch::{Batch, Slice};
 use std::sync::Arc;
 use std::time::Duration;
 use table::Table;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// Entries read in one go, and about how many bytes of them.
 const READ_ENTRIES: usize = 256;
@@ -50,7 +50,7 @@ pub struct RouterConfig {
 }
 
 /// Routes every bus until told to stop.
-pub async fn run(config: RouterConfig, stop: CancellationToken) {
+pub async fn run(config: RouterConfig, stop: Shutdown) {
     let commands = Supervisor::start(config.redis.clone(), "router");
     let tasks = config.settings.buses.iter().map(|(name, settings)| {
         let router = Router {
@@ -80,7 +80,7 @@ struct Router {
     blocking: Supervisor,
     tokens: Arc<Tokens>,
     metrics: RouterMetrics,
-    stop: CancellationToken,
+    stop: Shutdown,
 }
 
 /// Why a session ended.
@@ -108,10 +108,10 @@ struct Session<'a> {
 
 impl Router {
     async fn run(self) {
-        while !self.stop.is_cancelled() {
+        while !self.stop.has_begun() {
             let link = tokio::select! {
                 link = self.commands.link() => link,
-                () = self.stop.cancelled() => return,
+                () = self.stop.begun() => return,
             };
             match self.lease(&link).await {
                 Ok(Some(token)) => self.route(link, token).await,
@@ -127,7 +127,7 @@ impl Router {
     async fn pause(&self, time: Duration) {
         tokio::select! {
             () = tokio::time::sleep(time) => {}
-            () = self.stop.cancelled() => {}
+            () = self.stop.begun() => {}
         }
     }
 
@@ -177,7 +177,7 @@ impl<'a> Session<'a> {
     }
 
     async fn run(&mut self) -> Result<(), End> {
-        while !self.router.stop.is_cancelled() {
+        while !self.router.stop.has_begun() {
             self.renew().await?;
             self.tend_space(false).await?;
             let started = Instant::now();
@@ -224,7 +224,7 @@ impl<'a> Session<'a> {
                 // that connection heals by itself; this one decides whether the session goes on
                 Err(_) => Ok(entries),
             },
-            () = self.router.stop.cancelled() => Ok(entries),
+            () = self.router.stop.begun() => Ok(entries),
         }
     }
 
@@ -263,7 +263,7 @@ impl<'a> Session<'a> {
                     self.renew().await?;
                     self.tend_space(true).await?;
                     self.router.pause(FULL_PAUSE).await;
-                    if self.router.stop.is_cancelled() {
+                    if self.router.stop.has_begun() {
                         return Ok(());
                     }
                     self.reload(&mut batch).await?;

@@ -120,7 +120,12 @@ impl Session<'_> {
             }
             match cursor::detach(&self.link, self.bus(), &self.token, &uid, self.table.generation).await? {
                 Routed::Done(Filled { position, generation }) => {
-                    tracing::warn!(bus = self.bus(), uid, bytes = size, "memory runs short: the newest events of the largest backlog are shed");
+                    tracing::warn!(
+                        bus = self.bus(),
+                        uid,
+                        bytes = size,
+                        "memory runs short: the newest events of the largest backlog are shed"
+                    );
                     self.router.metrics.detached.inc();
                     self.table.set_fill(&uid, position, generation);
                     self.detached(&uid);

@@ -69,7 +69,9 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_kubernetes_writes_them() {
-        for (text, milliseconds) in [("0s", 0), ("500ms", 500), ("30s", 30_000), ("10m", 600_000), ("24h", 86_400_000), ("1h30m", 5_400_000)] {
+        for (text, milliseconds) in
+            [("0s", 0), ("500ms", 500), ("30s", 30_000), ("10m", 600_000), ("24h", 86_400_000), ("1h30m", 5_400_000)]
+        {
             assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
         for text in ["", "5", "s", "1d", "-1s", "1.5h", "1 s", "99999999999999999999s", "18446744073709551615h"] {

@@ -202,7 +202,9 @@ fn share(text: Option<Text>, field: &str, preset: Size) -> Result<Size, Error> {
 fn event_bytes(text: Option<Text>, field: &str) -> Result<Option<u64>, Error> {
     read(text, field, |text| match quantity(text)? {
         bytes @ 1..=0x100_0000 => Ok(bytes),
-        _ => Err(format!("`{text}` must be between 1 byte and 16Mi: larger things belong into an object store, with an event that names them")),
+        _ => Err(format!(
+            "`{text}` must be between 1 byte and 16Mi: larger things belong into an object store, with an event that names them"
+        )),
     })
 }
 
@@ -226,7 +228,9 @@ fn producers(raw: Vec<RawProducer>, field: &str, base: &Path) -> Result<Vec<Prod
 
 fn prefixes(raw: Vec<Text>, field: &str) -> Result<Vec<String>, Error> {
     let not_empty = |text: Text| match text.value.is_empty() {
-        true => Err(Error::at(Some(text.referenced.line()), field, "an empty prefix allows every source: leave sourcePrefixes out for that")),
+        true => {
+            Err(Error::at(Some(text.referenced.line()), field, "an empty prefix allows every source: leave sourcePrefixes out for that"))
+        }
         false => Ok(text.value),
     };
     raw.into_iter().map(not_empty).collect()

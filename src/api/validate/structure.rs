@@ -50,8 +50,7 @@ fn type_name(value: &Value) -> &'static str {
 fn wrong_type(node: &Node) -> Violation {
     let (path, found) = (&node.path, type_name(node.value));
     let wanted = node.schema["type"].as_str().unwrap_or("integer,string");
-    let message = format!("Invalid value: \"{found}\": {path} in body must be of type {wanted}: \"{found}\"");
-    Violation::schema(path, message, true)
+    Violation::value(path, format!("\"{found}\""), format!("must be of type {wanted}: \"{found}\""), true)
 }
 
 fn wrong_value(node: &Node, kind: &str) -> Vec<Violation> {
@@ -80,8 +79,7 @@ fn array(node: &Node) -> Option<Violation> {
 
 fn at_least(node: &Node, bound: &str, size: usize, what: &str) -> Option<Violation> {
     let (least, path) = (node.schema[bound].as_u64()?, &node.path);
-    let message = format!("Invalid value: {size}: {path} in body should have at least {least} {what}");
-    ((size as u64) < least).then(|| Violation::schema(path, message, false))
+    ((size as u64) < least).then(|| Violation::value(path, size, format!("should have at least {least} {what}"), false))
 }
 
 fn too_many(node: &Node, bound: &str, size: usize) -> Option<Violation> {
@@ -97,16 +95,15 @@ fn string(node: &Node) -> Option<Violation> {
         return Some(Violation::schema(path, format!("Too long: may not be more than {most} bytes"), true));
     }
     if let Some(least) = node.schema["minLength"].as_u64().filter(|least| length < *least) {
-        let message = format!("Invalid value: {}: {path} in body should be at least {least} chars long", node.value);
-        return Some(Violation::schema(path, message, false));
+        return Some(Violation::value(path, node.value, format!("should be at least {least} chars long"), false));
     }
     if let Some(words) = node.schema["enum"].as_array().filter(|words| !words.contains(node.value)) {
         let words: Vec<String> = words.iter().map(Value::to_string).collect();
         let message = format!("Unsupported value: {}: supported values: {}", node.value, words.join(", "));
         return Some(Violation::schema(path, message, true));
     }
-    let message = format!("Invalid value: {0}: {path} in body must be of type date-time: {0}", node.value);
-    (node.schema["format"] == "date-time" && !is_time(text)).then(|| Violation::schema(path, message, true))
+    let message = || format!("must be of type date-time: {}", node.value);
+    (node.schema["format"] == "date-time" && !is_time(text)).then(|| Violation::value(path, node.value, message(), true))
 }
 
 /// RFC 3339, section 5.6.
@@ -120,10 +117,8 @@ fn is_time(text: &str) -> bool {
 
 fn number(node: &Node) -> Option<Violation> {
     let (value, path) = (node.value.as_f64()?, &node.path);
-    let refuse = |relation: &str, bound: &Value| {
-        let message = format!("Invalid value: {}: {path} in body should be {relation} than or equal to {bound}", node.value);
-        Violation::schema(path, message, false)
-    };
+    let refuse =
+        |relation: &str, bound: &Value| Violation::value(path, node.value, format!("should be {relation} than or equal to {bound}"), false);
     let (least, most) = (&node.schema["minimum"], &node.schema["maximum"]);
     if least.as_f64().is_some_and(|least| value < least) {
         return Some(refuse("greater", least));

@@ -4,8 +4,15 @@ use super::{Keep, Problem, Reason, Secret};
 use crate::api::objects::{Objects, SecretObject};
 use crate::api::sink::{SecretKeyRef, SecretRef};
 use crate::plan::Auth;
+use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+
+/// Reads base64 with and without padding.
+const LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
 /// What the destinations of one namespace may refer to.
 pub(super) struct Vault<'a> {
@@ -86,13 +93,23 @@ impl Vault<'_> {
     /// A secret of Standard Webhooks: `whsec_` and 24 to 64 bytes for HMAC-SHA256, `whsk_` and a key of 32 or 64 bytes for ed25519.
     pub(super) fn signing_secret(&self, path: &str, key: &SecretKeyRef) -> Result<Secret, Problem> {
         let text = self.text(path, key)?;
-        let decoded = |prefix| text.strip_prefix(prefix).map(|base64| STANDARD.decode(base64).map_or(0, |bytes| bytes.len()));
-        let (symmetric, private) = (decoded("whsec_"), decoded("whsk_"));
-        match (symmetric, private) {
-            (Some(24..=64), _) | (_, Some(32 | 64)) => Ok(Secret::new(text)),
-            (Some(_), _) => Err(self.invalid(path, key, "whsec_ is followed by the base64 of 24 to 64 bytes")),
-            (_, Some(_)) => Err(self.invalid(path, key, "whsk_ is followed by the base64 of an ed25519 key: 32 or 64 bytes")),
-            (None, None) => Err(self.invalid(path, key, "a signing secret begins with whsec_ or whsk_")),
+        let decoded = |prefix| text.strip_prefix(prefix).map(|base64| LENIENT.decode(base64).unwrap_or_default());
+        let refuse = |what: &str| Err(self.invalid(path, key, what));
+        match (decoded("whsec_"), decoded("whsk_")) {
+            (Some(bytes), _) if (24..=64).contains(&bytes.len()) => Ok(Secret::new(text)),
+            (_, Some(bytes)) if is_ed25519(&bytes) => Ok(Secret::new(text)),
+            (Some(_), _) => refuse("whsec_ is followed by the base64 of 24 to 64 bytes"),
+            (_, Some(_)) => refuse("whsk_ is followed by the base64 of an ed25519 key: a seed of 32 bytes, or it and its public key"),
+            (None, None) => refuse("a signing secret begins with whsec_ or whsk_"),
         }
+    }
+}
+
+/// Whether bytes are a seed, or a seed and the public key that belongs to it (RFC 8032).
+fn is_ed25519(bytes: &[u8]) -> bool {
+    let (seed, public) = bytes.split_at(bytes.len().min(32));
+    match public.len() {
+        0 => Ed25519KeyPair::from_seed_unchecked(seed).is_ok(),
+        _ => Ed25519KeyPair::from_seed_and_public_key(seed, public).is_ok(),
     }
 }

@@ -6,6 +6,7 @@ pub mod want;
 use super::folder::Contents;
 use super::identity::{self, Identity};
 use super::records::{Record, Records};
+use crate::admin::Gate;
 use crate::bus::connection::Error;
 use crate::bus::routing::{self, Created, Updated};
 use crate::bus::{Link, Supervisor};
@@ -33,6 +34,8 @@ pub struct Control {
     identity: Identity,
     records: Records,
     folder: watch::Receiver<Arc<Contents>>,
+    /// Opens once Redis holds what the folder wants.
+    gate: Gate,
     plans: watch::Sender<Arc<BTreeMap<String, Arc<Plan>>>>,
     /// The plan last given to the worker, by `namespace/name`.
     last: BTreeMap<String, Arc<Plan>>,
@@ -48,10 +51,11 @@ impl Control {
         identity: Identity,
         records: Records,
         folder: watch::Receiver<Arc<Contents>>,
+        gate: Gate,
     ) -> (Control, Plans) {
         let (plans, receiver) = watch::channel(Arc::default());
         let (last, told) = (BTreeMap::new(), BTreeMap::new());
-        (Control { supervisor, settings, identity, records, folder, plans, last, told }, receiver)
+        (Control { supervisor, settings, identity, records, folder, gate, plans, last, told }, receiver)
     }
 
     /// Works until `shutdown`.
@@ -69,6 +73,7 @@ impl Control {
             match self.reconcile(&link).await {
                 Ok(()) => {
                     failing = false;
+                    self.gate.set_ready();
                     self.wait(&link).await;
                 }
                 Err(error) => {

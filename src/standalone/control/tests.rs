@@ -1,4 +1,5 @@
 use super::*;
+use crate::admin::Readiness;
 use crate::settings::Settings;
 use crate::standalone::data_dir::DataDir;
 use crate::standalone::folder::{Object, objects};
@@ -48,7 +49,8 @@ impl World {
         let data_dir = DataDir::open(base).expect("nobody holds it");
         let (folder, receiver) = watch::channel(contents(text, true));
         let (identity, records) = (Identity::load(&data_dir).expect("writable"), Records::load(&data_dir).expect("readable"));
-        let (control, plans) = Control::new(supervisor.clone(), Arc::default(), identity, records, receiver);
+        let (control, plans) =
+            Control::new(supervisor.clone(), Arc::default(), identity, records, receiver, Readiness::default().gate("destinations"));
         tokio::spawn(control.run(shutdown.clone()));
         World { supervisor, server, folder, plans, shutdown }
     }

@@ -62,6 +62,10 @@ fn destination(document: &Document, settings: &Settings) -> Result<Object, Vec<m
     let destination = document.destination()?;
     let mut problems: Vec<_> =
         not_yet::find(document.value(), Place::Standalone).into_iter().map(|found| document.problem(&found.path, found.sentence)).collect();
+    for note in not_yet::notes(document.value(), Place::Standalone) {
+        let note = document.problem(&note.path, note.sentence);
+        tracing::warn!(file = note.file, line = note.line, field = note.field, "{}", note.message);
+    }
     problems.extend(not_allowed(document, &destination.spec.bus, settings));
     if problems.is_empty() { Ok(Object::EventDestination(Box::new(destination))) } else { Err(problems) }
 }
