@@ -45,6 +45,12 @@ impl Settings {
     pub fn parse(text: &str, base: &Path) -> Result<Settings, Error> {
         yaml::parse(text, base)
     }
+
+    /// What Redis must do to keep what any of the buses accepts.
+    pub fn declared_fsync(&self) -> Fsync {
+        let always = self.buses.values().any(|bus| bus.durability.fsync == Fsync::Always);
+        if always { Fsync::Always } else { Fsync::EverySecond }
+    }
 }
 
 impl Default for Settings {

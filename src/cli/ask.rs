@@ -2,6 +2,7 @@
 
 use super::connect::{Bus, Connection};
 use super::names::{Named, Target};
+use super::setting::Time;
 use crate::bus::routing::{self, Ask};
 use crate::bus::state::{self, Snapshot};
 use crate::bus::{Link, lease};
@@ -12,13 +13,13 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// What `retry` and `skip` have in common.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct Asking {
     #[command(flatten)]
     target: Target,
     /// How long to wait for the worker
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
-    timeout: Duration,
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    timeout: Time,
     #[command(flatten)]
     connection: Connection,
 }
@@ -44,7 +45,7 @@ impl Asking {
         let link = bus.link().await?;
         let named = self.target.find(&link, &bus.name).await?;
         let before = state::snapshot(&link, &bus.name, &named.uid).await?;
-        Ok(Asked { named, before, bus, link, timeout: self.timeout })
+        Ok(Asked { named, before, bus, link, timeout: self.timeout.0 })
     }
 }
 
@@ -86,25 +87,5 @@ impl Asked {
     /// If Redis does not answer.
     pub async fn now(&self) -> anyhow::Result<Snapshot> {
         Ok(state::snapshot(&self.link, &self.bus.name, &self.named.uid).await?)
-    }
-}
-
-/// A time as in Kubernetes: `500ms`, `30s`, `1m`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is not a time: write it like 500ms, 10s or 1m");
-    text.parse::<jiff::SignedDuration>().map_err(|_| wrong())?.try_into().map_err(|_| wrong())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_refused_with_an_example() {
-        assert_eq!(duration("1m"), Ok(Duration::from_secs(60)));
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        for wrong in ["", "5", "-1s", "soon"] {
-            assert!(duration(wrong).unwrap_err().contains("10s"), "{wrong}");
-        }
     }
 }

@@ -4,6 +4,7 @@ use crate::bus::{Error, Link, RedisUrl, Supervisor};
 use crate::settings::DEFAULT_BUS;
 use crate::standalone::{data_dir, instance};
 use anyhow::{Context as _, bail};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,6 +38,13 @@ pub struct Bus {
     supervisor: Supervisor,
     /// Who told where it is, for the message when nobody answers there.
     told: String,
+}
+
+/// Without the URL, which may hold a password.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("data_dir", &self.data_dir).field("bus", &self.bus).finish_non_exhaustive()
+    }
 }
 
 impl Connection {

@@ -22,21 +22,21 @@ Examples:
 const PAGE: usize = 500;
 
 /// Show the events that were given up
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Dead {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(clap::Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 enum Command {
     List(List),
     Show(Show),
 }
 
 /// List the dead letters of a destination, oldest first
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct List {
     #[command(flatten)]
@@ -52,7 +52,7 @@ struct List {
 }
 
 /// Show all about one dead letter, its data included
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct Show {
     #[command(flatten)]

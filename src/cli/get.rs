@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 64;
 
 /// Show destinations: state, backlog, retries, dead letters
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Get {
     /// NAME or NAMESPACE/NAME of one destination; all if left out

@@ -11,7 +11,7 @@ Example:
   posthorn retry billing     the receiver is mended: do not wait for the next attempt";
 
 /// Try the oldest waiting event of a destination now, also where it is halted or blocked
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Retry {
     #[command(flatten)]

@@ -10,8 +10,8 @@ mod sender;
 mod source;
 mod totals;
 
-use super::ask::duration;
 use super::connect::Connection;
+use super::setting::Time;
 use crate::settings::BusSettings;
 use anyhow::Context as _;
 use flags::EventFlags;
@@ -39,7 +39,7 @@ An event that was sent before (same source and id, within the last ten minutes) 
 The exit status is 1 if an event was refused.";
 
 /// Store events: one from flags, or many from a file or standard input
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Send {
     #[command(flatten)]
@@ -61,8 +61,8 @@ pub struct Send {
     #[arg(long, value_name = "N/s", help_heading = "Many events")]
     rate: Option<Rate>,
     /// How long to try again while Redis is full or away
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
-    retry_for: Duration,
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    retry_for: Time,
     /// How to print what became of the events; json: one object
     #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
     output: totals::Format,
@@ -82,7 +82,7 @@ impl Send {
         let settings = BusSettings::default();
         let source = self.source(&settings)?;
         let bus = self.connection.open().await?;
-        let sender = Sender::connect(&bus, settings, self.retry_for).await?;
+        let sender = Sender::connect(&bus, settings, self.retry_for.0).await?;
         let bar = Progress::new(source.size());
         let mut totals = Totals::new(self.file.is_none() && self.count == 1);
         let sent = tokio::select! {

@@ -1,7 +1,8 @@
 //! Flags that may also be set by the environment, where an empty value counts as not set.
 
-use crate::api::values::quantity;
+use crate::api::values::{duration, quantity};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A value that was given, or none: an empty environment variable is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,22 @@ impl FromStr for Bytes {
         match quantity(text) {
             Ok(0) => Err("nothing fits into 0 bytes: write at least 1, or 512Mi, 2Gi".to_owned()),
             Ok(bytes) => Ok(Bytes(bytes)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// A duration above 0, written as Kubernetes does: `500ms`, `30s`, `5m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time(pub Duration);
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Time, String> {
+        match duration(text) {
+            Ok(Duration::ZERO) => Err("write a duration above 0, like 500ms, 30s or 5m".to_owned()),
+            Ok(time) => Ok(Time(time)),
             Err(error) => Err(error.to_string()),
         }
     }

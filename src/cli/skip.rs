@@ -18,7 +18,7 @@ Example:
 The event becomes a dead letter with the reason Skipped.";
 
 /// Give up the oldest waiting event of a destination, so that the next ones go on
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Skip {
     /// Sequence of the event, so that no other one is skipped by mistake; it must be the oldest that waits

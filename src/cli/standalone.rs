@@ -1,14 +1,16 @@
 //! `posthorn standalone DIR`: everything in one process, from a folder of destinations.
 
-use super::setting::{Bytes, Setting};
+use super::setting::{Bytes, Setting, Time};
 use crate::shutdown::Shutdown;
 use crate::standalone::server::ServerOptions;
 use crate::standalone::{self, Options, Started, data_dir};
+use crate::worker::halt::DEFAULT_PROBE;
 use anyhow::Context as _;
 use clap::builder::FalseyValueParser;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,13 +49,16 @@ pub struct Args {
     /// Run although Redis may lose events that were accepted (no append-only file, eviction, fsync)
     #[arg(long, env = "POSTHORN_UNSAFE_STORAGE", value_parser = FalseyValueParser::new())]
     unsafe_storage: bool,
+    /// How often the head of a halted destination is probed (30s, 5m) [default: 5m]
+    #[arg(long, env = "POSTHORN_HALT_PROBE", value_name = "TIME", default_value = "", hide_default_value = true)]
+    halt_probe: Setting<Time>,
 }
 
 /// Runs until SIGTERM or SIGINT, or until something cannot go on.
 ///
 /// # Errors
 /// If it cannot start, or a part of it ended.
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let options = args.options()?;
     let shutdown = Shutdown::on_signals().context("signal handlers cannot be installed")?;
     standalone::run(options, shutdown, |started| {
@@ -62,7 +67,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         }
     })
     .await?;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Args {
@@ -79,6 +84,7 @@ impl Args {
             redis: self.redis.0.map(|url| url.parse()).transpose().context("--redis")?,
             server: ServerOptions { program: self.redis_server.0, max_memory: self.max_memory.0.map(|bytes| bytes.0) },
             unsafe_storage: self.unsafe_storage,
+            halt_probe: self.halt_probe.0.map_or(DEFAULT_PROBE, |time| time.0),
         })
     }
 }

@@ -15,16 +15,19 @@ use crate::bus::lease::{TokenFileError, Tokens};
 use crate::bus::{RedisUrl, Supervisor, safety};
 use crate::ingest::{self, IngestConfig};
 use crate::router::{self, RouterConfig};
-use crate::settings::{self, Fsync, Settings};
+use crate::settings::{self, Settings};
 use crate::shutdown::Shutdown;
+use crate::worker::guard::Policy;
+use crate::worker::sink::SinkContext;
+use crate::worker::{self, WorkerConfig};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 /// How a standalone is to run.
 #[derive(Clone, Debug)]
@@ -43,6 +46,8 @@ pub struct Options {
     pub server: ServerOptions,
     /// Run although Redis may lose what it accepted.
     pub unsafe_storage: bool,
+    /// How often the head of a halted destination is probed. Default 5 min.
+    pub halt_probe: Duration,
 }
 
 /// What is told once it runs.
@@ -102,8 +107,8 @@ pub enum Error {
     #[error(transparent)]
     Redis(#[from] BadUrl),
     /// Redis would lose events that were accepted.
-    #[error("{0} (to run all the same: --unsafe-storage)")]
-    Unsafe(String),
+    #[error(transparent)]
+    Unsafe(#[from] safety::Unsafe),
     /// A role ended by itself.
     #[error(transparent)]
     Ended(#[from] Ended),
@@ -190,22 +195,12 @@ impl Standalone<'_> {
     /// Waits for Redis and checks that it keeps what it accepts; false if `shutdown` came first.
     async fn wait_until_safe(&self, supervisor: &Supervisor, gate: &Gate) -> Result<bool, Error> {
         gate.set_waiting("no connection to redis yet");
-        let always = self.settings.buses.values().any(|bus| bus.durability.fsync == Fsync::Always);
-        let declared = if always { Fsync::Always } else { Fsync::EverySecond };
-        loop {
-            let link = tokio::select! {
-                link = supervisor.link() => link,
-                () = self.shutdown.begun() => return Ok(false),
-            };
-            let Ok(concerns) = safety::check(&link, declared).await else { continue };
-            concerns.iter().for_each(|concern| warn!(reason = concern.reason(), "{concern}"));
-            let fatal: Vec<String> = concerns.iter().filter(|concern| concern.is_fatal()).map(ToString::to_string).collect();
-            if !fatal.is_empty() && !self.options.unsafe_storage {
-                return Err(Error::Unsafe(fatal.join("; ")));
-            }
-            gate.set_ready();
-            return Ok(true);
+        tokio::select! {
+            safe = safety::require(supervisor, self.settings.declared_fsync(), self.options.unsafe_storage) => safe?,
+            () = self.shutdown.begun() => return Ok(false),
         }
+        gate.set_ready();
+        Ok(true)
     }
 
     /// Starts the roles in the order in which they shall end; also tells how many destinations there are.
@@ -232,7 +227,7 @@ impl Standalone<'_> {
         );
         roles.start("ingest", move || end.begin(), ingest);
 
-        let end = CancellationToken::new();
+        let end = Shutdown::new();
         let config = RouterConfig {
             redis: redis.clone(),
             settings: Arc::clone(&self.settings),
@@ -240,7 +235,19 @@ impl Standalone<'_> {
             metrics: Arc::clone(&admin.metrics),
         };
         let router = router::run(config, end.clone());
-        roles.start("router", move || end.cancel(), endless(router));
+        roles.start("router", move || end.begin(), endless(router));
+
+        let end = Shutdown::new();
+        let config = WorkerConfig {
+            redis: redis.clone(),
+            plans,
+            sink: SinkContext::new(Policy::standalone()),
+            probe: self.options.halt_probe,
+            tokens,
+            metrics: Arc::clone(&admin.metrics),
+        };
+        let worker = worker::run(config, end.clone());
+        roles.start("worker", move || end.begin(), endless(worker));
 
         roles.start("control", move || end_control.begin(), endless(control.run(until)));
         Ok((roles, destinations))

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const SOURCE: &str = "/posthorn/send";
 
 /// Attributes and data of an event.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 #[group(id = "event", multiple = true)]
 #[command(next_help_heading = "One event")]
 pub(super) struct EventFlags {
