@@ -3,7 +3,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-
+# shellcheck source=hack/common.sh
+. hack/common.sh
 # shellcheck source=hack/demo/setup.sh
 . hack/demo/setup.sh
 
@@ -22,14 +23,11 @@ say "Sending $all events"
 "$posthorn" send "$home/events.jsonl"
 
 show_table() {
-    "$posthorn" get >"$home/table" || fail "the table is not to be had"
+    look || fail "the table is not to be had"
     if [ -t 1 ]; then printf '\033[2J\033[H'; fi
     say "$(($(date +%s) - begun)) s: $note"
     cat "$home/table"
 }
-
-# Whether nothing waits any more.
-is_done() { [ "$(column BACKLOG | awk '{ sum += $1 } END { print sum }')" = 0 ]; }
 
 note="the dead receiver is down: only its own events wait"
 dead=yes

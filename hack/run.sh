@@ -4,19 +4,20 @@ set -eu
 cd "$(dirname "$0")/.."
 cargo build --locked
 
+# shellcheck source=hack/common.sh
+. hack/common.sh
 # shellcheck source=hack/demo/setup.sh
 . hack/demo/setup.sh
 start_receivers
 start_standalone "$@"
-address=$(sed -n 's/.*"listen": *"\([^"]*\)".*/\1/p' "$home/data/instance.json")
 
 cat <<TEXT
 
 Posthorn runs, with four receivers: healthy, flaky, slow (events of /shops/cadiz only) and dead. Try in another terminal:
 
-  curl -i http://$address/ -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-source: /shops/cadiz' -H 'ce-type: com.example.order.placed' \\
+  curl -i http://$listen/ -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-source: /shops/cadiz' -H 'ce-type: com.example.order.placed' \\
        -H 'content-type: application/json' -d '{"order": 1}'
-  curl -i http://$address/ -H 'content-type: application/cloudevents+json' \\
+  curl -i http://$listen/ -H 'content-type: application/cloudevents+json' \\
        -d '{"specversion": "1.0", "id": "2", "source": "/shops/berlin", "type": "com.example.order.paid", "data": {"order": 2}}'
 
   export POSTHORN_DATA_DIR=$POSTHORN_DATA_DIR
