@@ -35,8 +35,17 @@ pub struct Bus {
     pub name: String,
     /// Where its Redis is.
     pub url: RedisUrl,
+    /// The folder of the standalone that runs on it, where one told.
+    pub folder: Option<PathBuf>,
     supervisor: Supervisor,
-    /// Who told where it is, for the message when nobody answers there.
+    told: String,
+}
+
+/// Where Redis is.
+struct Place {
+    url: RedisUrl,
+    folder: Option<PathBuf>,
+    /// Who told it, for the message when nobody answers there.
     told: String,
 }
 
@@ -53,9 +62,9 @@ impl Connection {
     /// # Errors
     /// Where nothing says where Redis is, where it does not answer, and for a bus that nobody ever used.
     pub async fn open(&self) -> anyhow::Result<Bus> {
-        let (url, told) = self.find(|name| std::env::var(name).ok(), data_dir::default_path)?;
+        let Place { url, folder, told } = self.find(|name| std::env::var(name).ok(), data_dir::default_path)?;
         let supervisor = Supervisor::start(url.clone(), "command");
-        let bus = Bus { name: self.bus.clone(), url, supervisor, told };
+        let bus = Bus { name: self.bus.clone(), url, folder, supervisor, told };
         // bus `default` always exists, even before its first use
         if bus.name != DEFAULT_BUS && !bus.link().await?.has_bus(&bus.name).await? {
             bail!("Redis at {} holds no bus `{}`; name the bus by --bus, as the roles that run there do", bus.url, bus.name);
@@ -63,12 +72,11 @@ impl Connection {
         Ok(bus)
     }
 
-    /// The URL of Redis and who told it.
     fn find(
         &self,
         env: impl Fn(&str) -> Option<String>,
         default_dir: impl FnOnce() -> Result<PathBuf, data_dir::Error>,
-    ) -> anyhow::Result<(RedisUrl, String)> {
+    ) -> anyhow::Result<Place> {
         let set = |name: &str| env(name).filter(|value| !value.is_empty());
         if let Some(url) = &self.redis {
             return given(url, "--redis");
@@ -86,12 +94,13 @@ impl Connection {
     }
 }
 
-fn given(url: &str, by: &str) -> anyhow::Result<(RedisUrl, String)> {
+fn given(url: &str, by: &str) -> anyhow::Result<Place> {
     // the URL itself may hold a password
-    Ok((url.parse().with_context(|| format!("{by} is wrong"))?, format!("is what {by} says right?")))
+    let url = url.parse().with_context(|| format!("{by} is wrong"))?;
+    Ok(Place { url, folder: None, told: format!("is what {by} says right?") })
 }
 
-fn of_standalone(dir: &Path) -> anyhow::Result<(RedisUrl, String)> {
+fn of_standalone(dir: &Path) -> anyhow::Result<Place> {
     let found = match instance::read(dir) {
         Ok(found) => found,
         Err(instance::Error::NotRunning(_)) => bail!(
@@ -103,7 +112,8 @@ fn of_standalone(dir: &Path) -> anyhow::Result<(RedisUrl, String)> {
         Err(error) => return Err(error.into()),
     };
     let url = found.redis.parse().with_context(|| format!("the standalone of {} left a wrong address", dir.display()))?;
-    Ok((url, format!("the standalone of {} (process {}) left this address: does it still run?", dir.display(), found.pid)))
+    let told = format!("the standalone of {} (process {}) left this address: does it still run?", dir.display(), found.pid);
+    Ok(Place { url, folder: Some(found.folder), told })
 }
 
 impl Bus {
@@ -149,7 +159,7 @@ mod tests {
     fn found(connection: &Connection, env: &[(&str, &str)], default: &Path) -> String {
         let env = |name: &str| env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         match connection.find(env, || Ok(default.to_owned())) {
-            Ok((url, _)) => url.to_string(),
+            Ok(place) => place.url.to_string(),
             Err(error) => format!("{error:#}"),
         }
     }

@@ -10,9 +10,10 @@ mod sender;
 mod source;
 mod totals;
 
-use super::connect::Connection;
-use super::setting::Time;
-use crate::settings::BusSettings;
+use super::connect::{Bus, Connection};
+use super::setting::{Setting, Time};
+use crate::settings::{BusSettings, Settings};
+use crate::standalone::folder::read::SETTINGS_FILE;
 use anyhow::Context as _;
 use flags::EventFlags;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -63,6 +64,9 @@ pub struct Send {
     /// How long to try again while Redis is full or away
     #[arg(long, value_name = "TIME", default_value = "30s")]
     retry_for: Time,
+    /// Settings of the buses (posthorn.yaml) [default: those of the running standalone, else one bus, `default`]
+    #[arg(long, env = "POSTHORN_SETTINGS", value_name = "FILE", default_value = "", hide_default_value = true)]
+    settings: Setting<PathBuf>,
     /// How to print what became of the events; json: one object
     #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
     output: totals::Format,
@@ -79,9 +83,9 @@ impl Send {
     /// # Errors
     /// If Redis cannot be found, stays full or away for too long, or the input cannot be read.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let settings = BusSettings::default();
-        let source = self.source(&settings)?;
         let bus = self.connection.open().await?;
+        let settings = self.settings(&bus)?;
+        let source = self.source(&settings)?;
         let sender = Sender::connect(&bus, settings, self.retry_for.0).await?;
         let bar = Progress::new(source.size());
         let mut totals = Totals::new(self.file.is_none() && self.count == 1);
@@ -93,6 +97,19 @@ impl Send {
         totals.print(self.output)?;
         sent?;
         Ok(if totals.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// What the admin has configured for the bus.
+    fn settings(&self, bus: &Bus) -> anyhow::Result<BusSettings> {
+        let of_standalone = || bus.folder.as_ref().map(|folder| folder.join(SETTINGS_FILE)).filter(|file| file.is_file());
+        let settings = match self.settings.0.clone().or_else(of_standalone) {
+            Some(file) => Settings::read(&file)?,
+            None => return Ok(BusSettings::default()),
+        };
+        let known = || settings.buses.keys().cloned().collect::<Vec<_>>().join(", ");
+        let found =
+            settings.buses.get(&bus.name).with_context(|| format!("there is no bus {}; the settings have {}", bus.name, known()))?;
+        Ok(found.clone())
     }
 
     fn source(&self, settings: &BusSettings) -> anyhow::Result<Source> {
