@@ -21,7 +21,7 @@ Examples:
 /// Dead letters read at once.
 const PAGE: usize = 500;
 
-/// Show the events that were given up
+/// Shows the events that were given up
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Dead {
@@ -35,7 +35,7 @@ enum Command {
     Show(Show),
 }
 
-/// List the dead letters of a destination, oldest first
+/// Lists the dead letters of a destination, oldest first
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct List {
@@ -45,13 +45,13 @@ struct List {
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
     /// How to print
-    #[arg(long, short, value_name = "FORMAT", value_enum)]
+    #[arg(long, short, value_name = "wide|json|yaml", hide_possible_values = true)]
     output: Option<ListFormat>,
     #[command(flatten)]
     connection: Connection,
 }
 
-/// Show all about one dead letter, its data included
+/// Shows all about one dead letter, its data included
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 struct Show {
@@ -61,7 +61,7 @@ struct Show {
     #[arg(value_name = "SEQUENCE")]
     sequence: Sequence,
     /// How to print
-    #[arg(long, short, value_name = "FORMAT", value_enum)]
+    #[arg(long, short, value_name = "json|yaml", hide_possible_values = true)]
     output: Option<ObjectFormat>,
     #[command(flatten)]
     connection: Connection,

@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Destinations asked for at once.
 const AT_ONCE: usize = 64;
 
-/// Show destinations: state, backlog, retries, dead letters
+/// Shows destinations: state, backlog, retries, dead letters
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Get {
@@ -49,7 +49,7 @@ pub struct Get {
     #[arg(long, short)]
     watch: bool,
     /// How to print
-    #[arg(long, short, value_name = "FORMAT", value_enum)]
+    #[arg(long, short, value_name = "wide|json|yaml", hide_possible_values = true)]
     output: Option<ListFormat>,
     #[command(flatten)]
     connection: Connection,

@@ -10,7 +10,7 @@ const EXAMPLES: &str = "\
 Example:
   posthorn retry billing     the receiver is mended: do not wait for the next attempt";
 
-/// Try the oldest waiting event of a destination now, also where it is halted or blocked
+/// Tries the oldest waiting event of a destination now, also where it is halted or blocked
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Retry {

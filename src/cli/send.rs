@@ -39,10 +39,19 @@ A line of --file is one CloudEvent in JSON:
 An event that was sent before (same source and id, within the last ten minutes) is not stored again, so what was interrupted can be repeated.
 The exit status is 1 if an event was refused.";
 
-/// Store events: one from flags, or many from a file or standard input
+/// Stores events: one from flags, or many from a file or standard input
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Send {
+    /// How long to try again while Redis is full or away
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    retry_for: Time,
+    /// Settings of the buses (posthorn.yaml) [default: those of the running standalone, else one bus, `default`]
+    #[arg(long, env = "POSTHORN_SETTINGS", value_name = "FILE", default_value = "", hide_default_value = true)]
+    settings: Setting<PathBuf>,
+    /// How to print what became of the events
+    #[arg(long, short, value_name = "text|json", hide_possible_values = true, default_value_t)]
+    output: totals::Format,
     #[command(flatten)]
     event: EventFlags,
     /// Events as lines of JSON (structured CloudEvents); - reads standard input
@@ -61,15 +70,6 @@ pub struct Send {
     /// Send at most so many events a second (100/s)
     #[arg(long, value_name = "N/s", help_heading = "Many events")]
     rate: Option<Rate>,
-    /// How long to try again while Redis is full or away
-    #[arg(long, value_name = "TIME", default_value = "30s")]
-    retry_for: Time,
-    /// Settings of the buses (posthorn.yaml) [default: those of the running standalone, else one bus, `default`]
-    #[arg(long, env = "POSTHORN_SETTINGS", value_name = "FILE", default_value = "", hide_default_value = true)]
-    settings: Setting<PathBuf>,
-    /// How to print what became of the events; json: one object
-    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
-    output: totals::Format,
     #[command(flatten)]
     connection: Connection,
 }

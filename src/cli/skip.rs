@@ -17,7 +17,7 @@ Example:
 
 The event becomes a dead letter with the reason Skipped.";
 
-/// Give up the oldest waiting event of a destination, so that the next ones go on
+/// Gives up the oldest waiting event of a destination, so that the next ones go on
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Skip {
