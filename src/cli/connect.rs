@@ -117,6 +117,14 @@ fn of_standalone(dir: &Path) -> anyhow::Result<Place> {
 }
 
 impl Bus {
+    /// The present connection, without waiting.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn current(&self) -> Result<Link, Error> {
+        self.supervisor.current()
+    }
+
     /// A connection, waited for within bounds.
     ///
     /// # Errors

@@ -50,7 +50,7 @@ pub struct Send {
     #[arg(long, env = "POSTHORN_SETTINGS", value_name = "FILE", default_value = "", hide_default_value = true)]
     settings: Setting<PathBuf>,
     /// How to print what became of the events
-    #[arg(long, short, value_name = "text|json", hide_possible_values = true, default_value_t)]
+    #[arg(long, short, value_name = "text|json", value_enum, hide_possible_values = true, default_value_t)]
     output: totals::Format,
     #[command(flatten)]
     event: EventFlags,
@@ -86,11 +86,11 @@ impl Send {
         let bus = self.connection.open().await?;
         let settings = self.settings(&bus)?;
         let source = self.source(&settings)?;
-        let sender = Sender::connect(&bus, settings, self.retry_for.0).await?;
+        let mut sender = Sender::connect(&bus, settings, self.retry_for.0).await?;
         let bar = Progress::new(source.size());
         let mut totals = Totals::new(self.file.is_none() && self.count == 1);
         let sent = tokio::select! {
-            sent = send(source, &sender, self.rate, &bar, &mut totals) => sent,
+            sent = send(source, &mut sender, self.rate, &bar, &mut totals) => sent,
             _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; sending the same again is safe, what was stored is not stored twice")),
         };
         bar.clear();
@@ -120,7 +120,7 @@ impl Send {
     }
 }
 
-async fn send(mut source: Source, sender: &Sender, rate: Option<Rate>, bar: &Progress, totals: &mut Totals) -> anyhow::Result<()> {
+async fn send(mut source: Source, sender: &mut Sender<'_>, rate: Option<Rate>, bar: &Progress, totals: &mut Totals) -> anyhow::Result<()> {
     let mut pace = Pace::new(rate);
     while let Some(batch) = source.next().await {
         let batch = batch.context("the input cannot be read any further")?;

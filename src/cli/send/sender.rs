@@ -1,7 +1,7 @@
 //! Stores batches, and tries again while Redis is full or away.
 
-use crate::bus::Error;
 use crate::bus::append::{Appender, Receipt};
+use crate::bus::{Error, safety};
 use crate::cli::connect::Bus;
 use crate::event::Event;
 use crate::settings::BusSettings;
@@ -12,13 +12,17 @@ use tokio::time::Instant;
 /// First pause before trying again; doubled up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// How often the memory of Redis is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Stores events on one bus.
-pub(super) struct Sender {
+pub(super) struct Sender<'a> {
     appender: Appender,
-    bus: String,
+    bus: &'a Bus,
     settings: BusSettings,
     retry_for: Duration,
+    /// When Redis was last seen below the watermark.
+    room: Option<Instant>,
 }
 
 /// What became of a batch.
@@ -29,15 +33,15 @@ pub(super) struct Stored {
     pub(super) repeated: bool,
 }
 
-impl Sender {
+impl Sender<'_> {
     /// Connects; waits for the connection within bounds.
-    pub(super) async fn connect(bus: &Bus, settings: BusSettings, retry_for: Duration) -> anyhow::Result<Sender> {
+    pub(super) async fn connect(bus: &Bus, settings: BusSettings, retry_for: Duration) -> anyhow::Result<Sender<'_>> {
         bus.link().await?;
-        Ok(Sender { appender: Appender::start(bus.url.clone()), bus: bus.name.clone(), settings, retry_for })
+        Ok(Sender { appender: Appender::start(bus.url.clone()), bus, settings, retry_for, room: None })
     }
 
     /// Stores events in their order, all or nothing; repeating is safe, as every event is known by its source and id.
-    pub(super) async fn store(&self, events: &[Event], say: impl Fn(&str)) -> anyhow::Result<Stored> {
+    pub(super) async fn store(&mut self, events: &[Event], say: impl Fn(&str)) -> anyhow::Result<Stored> {
         let deadline = Instant::now() + self.retry_for;
         let (mut pause, mut said, mut repeated) = (PAUSE_MIN, String::new(), false);
         loop {
@@ -63,15 +67,22 @@ impl Sender {
         }
     }
 
-    async fn append(&self, events: &[Event]) -> Result<Vec<Receipt>, Error> {
-        match self.appender.memory() {
-            None => Err(Error::Unavailable(self.appender.status().err().unwrap_or_else(|| "its memory is not known yet".to_owned()))),
-            // as ingest: above the watermark there must be room to route what was accepted
-            Some(memory) if memory.is_above(self.settings.watermark) => Err(Error::Full(format!(
-                "{} of {} bytes are used, events are taken up to {} %",
-                memory.used, memory.max, self.settings.watermark
-            ))),
-            Some(_) => self.appender.append(&self.bus, events, self.settings.dedupe_window, self.settings.durability.replicas).await,
+    async fn append(&mut self, events: &[Event]) -> Result<Vec<Receipt>, Error> {
+        self.check_room().await?;
+        self.appender.append(&self.bus.name, events, self.settings.dedupe_window, self.settings.durability.replicas).await
+    }
+
+    /// As ingest does: above the watermark there must be room to route what was accepted. Looks once a second.
+    async fn check_room(&mut self) -> Result<(), Error> {
+        if self.room.is_some_and(|seen| seen.elapsed() < LOOK) {
+            return Ok(());
         }
+        let (memory, most) = (safety::memory(&self.bus.current()?).await?, self.settings.watermark);
+        if memory.is_above(most) {
+            self.room = None;
+            return Err(Error::Full(format!("{} of {} bytes are used, events are taken up to {most} %", memory.used, memory.max)));
+        }
+        self.room = Some(Instant::now());
+        Ok(())
     }
 }
