@@ -138,6 +138,8 @@ impl Bus {
                     Err(Error::Unavailable(why)) => why,
                     Err(other) => other.to_string(),
                 };
+                // said once is enough
+                let why = why.trim_start_matches("no connection to redis: ");
                 bail!("no connection to Redis at {} ({why}); {}", self.url, self.told)
             }
         }

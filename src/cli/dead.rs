@@ -154,9 +154,10 @@ impl Show {
                 named.full_name
             );
         };
-        Ok(match self.output {
+        match self.output {
             Some(format) => output::object(show::object_with_data(&letter), format)?,
             None => output::print(&show::text(&letter))?,
-        })
+        }
+        Ok(())
     }
 }

@@ -127,12 +127,16 @@ async fn send(mut source: Source, sender: &mut Sender<'_>, rate: Option<Rate>, b
         for refused in batch.refused {
             bar.above(|| totals.refuse(refused));
         }
+        let (all, mut size) = (batch.events.len() as u64, batch.size);
         for part in batch.events.chunks(pace.chunk()) {
             pace.wait(part.len()).await;
             let stored = sender.store(part, |what| bar.above(|| eprintln!("{what}"))).await;
             totals.add(part, stored.with_context(|| format!("stopped after {} events", totals.handled()))?);
+            let share = batch.size * part.len() as u64 / all;
+            bar.advance(share, totals);
+            size -= share;
         }
-        bar.advance(batch.size, totals);
+        bar.advance(size, totals);
     }
     Ok(())
 }

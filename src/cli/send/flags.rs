@@ -17,7 +17,7 @@ const SOURCE: &str = "/posthorn/send";
 #[command(next_help_heading = "One event")]
 pub(super) struct EventFlags {
     /// What happened, like com.example.order.created
-    #[arg(long = "type", value_name = "TYPE")]
+    #[arg(long = "type", value_name = "TYPE", required_unless_present = "file")]
     event_type: Option<String>,
     /// Where it happened, a URI-reference [default: /posthorn/send]
     #[arg(long, value_name = "URI")]
@@ -132,6 +132,8 @@ mod tests {
     struct Cli {
         #[command(flatten)]
         flags: EventFlags,
+        #[arg(long)]
+        file: Option<PathBuf>,
     }
 
     fn event(flags: &[&str]) -> Result<Event, String> {

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 /// First pause before trying again; doubled up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Longest wait for the first connections.
+const CONNECT: Duration = Duration::from_secs(3);
 /// How often the memory of Redis is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -37,7 +39,12 @@ impl Sender<'_> {
     /// Connects; waits for the connection within bounds.
     pub(super) async fn connect(bus: &Bus, settings: BusSettings, retry_for: Duration) -> anyhow::Result<Sender<'_>> {
         bus.link().await?;
-        Ok(Sender { appender: Appender::start(bus.url.clone()), bus, settings, retry_for, room: None })
+        let appender = Appender::start(bus.url.clone());
+        let deadline = Instant::now() + CONNECT;
+        while appender.status().is_err() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(Sender { appender, bus, settings, retry_for, room: None })
     }
 
     /// Stores events in their order, all or nothing; repeating is safe, as every event is known by its source and id.
@@ -57,7 +64,7 @@ impl Sender<'_> {
                     self.retry_for
                 ));
             }
-            // connecting at the start is not worth a word
+            // a moment's absence is not worth a word
             if pause > PAUSE_MIN && said.is_empty() {
                 said = error.to_string();
                 say(&format!("{said}; trying again for {:?}", self.retry_for));
