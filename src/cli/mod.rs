@@ -5,6 +5,7 @@ pub mod connect;
 pub mod dead;
 pub mod generate;
 pub mod get;
+pub mod ingest;
 pub mod names;
 pub mod output;
 pub mod receiver;
@@ -40,6 +41,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Standalone(standalone::Args),
+    Ingest(ingest::Ingest),
     Router(router::Args),
     Worker(worker::Args),
     Get(get::Get),
@@ -61,6 +63,7 @@ impl Cli {
         crate::telemetry::init(self.log_format, &self.log)?;
         match self.command {
             Command::Standalone(args) => standalone::run(args).await,
+            Command::Ingest(args) => args.run().await,
             Command::Router(args) => router::run(args).await,
             Command::Worker(args) => worker::run(args).await,
             Command::Get(args) => args.run().await,

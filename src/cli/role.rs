@@ -11,16 +11,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 /// Flags of every role.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct RoleArgs {
-    /// URL of Redis: redis://HOST:PORT, rediss://… (TLS) or unix:///PATH
-    #[arg(long, env = "POSTHORN_REDIS_URL", hide_env_values = true, value_name = "URL")]
-    redis: String,
+    /// Where Redis is: redis://host:6379, rediss://… (TLS) or unix:///path [default: redis://127.0.0.1:6379]
+    #[arg(long, env = "POSTHORN_REDIS_URL", hide_env_values = true, value_name = "URL", default_value = "", hide_default_value = true)]
+    redis: Setting<String>,
     /// Settings of the buses (posthorn.yaml) [default: one bus, `default`]
-    #[arg(long, env = "POSTHORN_SETTINGS", value_name = "FILE", default_value = "", hide_default_value = true)]
-    settings: Setting<PathBuf>,
+    #[arg(long, env = "POSTHORN_CONFIG", value_name = "FILE", default_value = "", hide_default_value = true)]
+    config: Setting<PathBuf>,
     /// Where /livez, /readyz and /metrics are [default: 127.0.0.1:9090]
     #[arg(long, env = "POSTHORN_ADMIN_LISTEN", value_name = "ADDR", default_value = "", hide_default_value = true)]
     admin_listen: Setting<SocketAddr>,
@@ -47,8 +48,8 @@ pub struct Role {
     pub admin: Admin,
     /// When to end.
     pub shutdown: Shutdown,
-    /// Ends the admin port; to begin last.
     end_admin: Shutdown,
+    admin_task: JoinHandle<()>,
 }
 
 impl RoleArgs {
@@ -57,15 +58,13 @@ impl RoleArgs {
     /// # Errors
     /// If a flag or the settings are wrong, the port is in use, or Redis would lose events.
     pub async fn start(self, name: &'static str) -> anyhow::Result<Option<Role>> {
-        let redis: RedisUrl = self.redis.parse().context("--redis is wrong")?;
-        let settings = Arc::new(self.settings.0.as_deref().map(Settings::read).transpose()?.unwrap_or_default());
+        let redis: RedisUrl = self.redis.0.as_deref().unwrap_or("redis://127.0.0.1:6379").parse().context("--redis")?;
+        let settings = Arc::new(self.config.0.as_deref().map(Settings::read).transpose()?.unwrap_or_default());
         let shutdown = Shutdown::on_signals().context("signal handlers cannot be installed")?;
         let address = self.admin_listen.0.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090)));
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address}; choose another address with --admin-listen"))?;
+        let listener = TcpListener::bind(address).await.with_context(|| cannot_listen(address, "--admin-listen"))?;
         let (admin, end_admin) = (Admin { readiness: Readiness::default(), metrics: Metrics::new() }, Shutdown::new());
-        tokio::spawn(admin::serve(listener, admin.clone(), end_admin.clone()));
+        let admin_task = tokio::spawn(admin::serve(listener, admin.clone(), end_admin.clone()));
         let gate = admin.readiness.gate("storage");
         gate.set_waiting("no connection to redis yet");
         let supervisor = Supervisor::start(redis.clone(), "check");
@@ -75,14 +74,16 @@ impl RoleArgs {
         }
         gate.set_ready();
         tracing::info!(role = name, %redis, admin_listen = %address, buses = settings.buses.len(), "running");
-        Ok(Some(Role { redis, settings, admin, shutdown, end_admin }))
+        Ok(Some(Role { redis, settings, admin, shutdown, end_admin, admin_task }))
     }
 }
 
 impl Role {
-    /// Ends what is left.
-    pub fn end(self) {
+    /// Ends the admin port, last of all.
+    pub async fn end(self) {
         self.end_admin.begin();
+        // a panic there was logged already
+        let _ = self.admin_task.await;
     }
 }
 
@@ -97,4 +98,9 @@ impl TokenArgs {
             None => Ok(Arc::new(Tokens::in_memory())),
         }
     }
+}
+
+/// What is said when an address cannot be had.
+pub(super) fn cannot_listen(address: SocketAddr, flag: &str) -> String {
+    format!("cannot listen on {address}; choose another address with {flag}")
 }

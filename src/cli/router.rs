@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 const EXAMPLES: &str = "\
 Examples:
-  posthorn router --redis redis://redis:6379 --settings posthorn.yaml
+  posthorn router --redis redis://redis:6379 --config posthorn.yaml
 
 Several may run: one of them routes a bus, the others stand by.";
 
@@ -30,6 +30,6 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Some(role) = args.role.start("router").await? else { return Ok(ExitCode::SUCCESS) };
     let (settings, metrics) = (Arc::clone(&role.settings), Arc::clone(&role.admin.metrics));
     router::run(RouterConfig { redis: role.redis.clone(), settings, tokens, metrics }, role.shutdown.clone()).await;
-    role.end();
+    role.end().await;
     Ok(ExitCode::SUCCESS)
 }

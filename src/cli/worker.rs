@@ -2,13 +2,13 @@
 
 use super::role::{RoleArgs, TokenArgs};
 use super::setting::{Setting, Time};
-use crate::worker::guard::Policy;
+use crate::worker::guard::{Cidr, Policy};
 use crate::worker::halt::DEFAULT_PROBE;
 use crate::worker::sink::SinkContext;
 use crate::worker::{self, WorkerConfig, plans};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,6 +26,12 @@ pub struct Args {
     /// How often the head of a halted destination is probed (30s, 5m) [default: 5m]
     #[arg(long, env = "POSTHORN_HALT_PROBE", value_name = "TIME", default_value = "", hide_default_value = true)]
     halt_probe: Setting<Time>,
+    /// Ranges that may be reached although they are private or special (10.0.0.0/8,fd00::/8)
+    #[arg(long, env = "POSTHORN_EGRESS_ALLOW", value_name = "CIDR", value_delimiter = ',')]
+    egress_allow: Vec<Cidr>,
+    /// Ranges that may not be reached, whatever else is allowed
+    #[arg(long, env = "POSTHORN_EGRESS_DENY", value_name = "CIDR", value_delimiter = ',')]
+    egress_deny: Vec<Cidr>,
     #[command(flatten)]
     role: RoleArgs,
     #[command(flatten)]
@@ -42,12 +48,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = WorkerConfig {
         redis: role.redis.clone(),
         plans: plans::watch(args.plans, role.shutdown.clone())?,
-        sink: SinkContext::new(Policy::cluster_default()),
+        sink: SinkContext::new(Policy { allow: args.egress_allow, deny: args.egress_deny, ..Policy::cluster_default() }),
         probe: args.halt_probe.0.map_or(DEFAULT_PROBE, |time| time.0),
         tokens,
         metrics: Arc::clone(&role.admin.metrics),
     };
     worker::run(config, role.shutdown.clone()).await;
-    role.end();
+    role.end().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -103,9 +103,7 @@ impl Access {
         match caller {
             Caller::Anyone => Ok(None),
             Caller::Known(producer) => Ok(Some(producer)),
-            Caller::Signed(signature) => {
-                self.who(bus, |keys| keys.secrets.iter().any(|secret| signature.is_by(secret, body))).map(Some)
-            }
+            Caller::Signed(signature) => self.who(bus, |keys| keys.secrets.iter().any(|secret| signature.is_by(secret, body))).map(Some),
         }
     }
 
@@ -173,8 +171,8 @@ impl Producer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::http::{Received, decode};
     use crate::event::Limits;
+    use crate::event::http::{Received, decode};
     use bytes::Bytes;
     use http::HeaderValue;
     use std::io::Write;

@@ -87,7 +87,8 @@ impl Proof {
 
 impl Signature {
     fn find(headers: &HeaderMap, now: SystemTime) -> Result<Signature, &'static str> {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).ok_or("a signed request has webhook-id and webhook-timestamp");
+        let text =
+            |name| headers.get(name).and_then(|value| value.to_str().ok()).ok_or("a signed request has webhook-id and webhook-timestamp");
         let (id, timestamp) = (text("webhook-id")?, text("webhook-timestamp")?);
         let seconds: u64 = timestamp.parse().map_err(|_| "webhook-timestamp is not a number of seconds")?;
         let signed_at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).ok_or("webhook-timestamp is out of range")?;

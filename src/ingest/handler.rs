@@ -1,10 +1,10 @@
 //! A request, from its head to its answer.
 
+use super::Ingest;
 use super::access::Caller;
 use super::body::{self, Held};
 use super::pace::Pace;
 use super::problem::Problem;
-use super::Ingest;
 use crate::admin::IngestResult;
 use crate::bus::append::Receipt;
 use crate::event::http::{Format, Received, decode, format};
@@ -82,7 +82,14 @@ async fn publish(ingest: &Arc<Ingest>, parts: &Parts, body: &mut Option<Incoming
     store(ingest, name, bus, events, held).await
 }
 
-fn read_events(ingest: &Ingest, name: &str, bus: &BusSettings, caller: Caller, parts: &Parts, body: Bytes) -> Result<(Arc<[Event]>, bool), Problem> {
+fn read_events(
+    ingest: &Ingest,
+    name: &str,
+    bus: &BusSettings,
+    caller: Caller,
+    parts: &Parts,
+    body: Bytes,
+) -> Result<(Arc<[Event]>, bool), Problem> {
     let producer = ingest.access.identify(name, caller, &body)?;
     let limits = Limits { max_event_bytes: bus.max_event_bytes, ..Limits::default() };
     let (events, batch): (Arc<[Event]>, bool) = match decode(&parts.headers, body, &limits)? {

@@ -16,6 +16,7 @@ mod addresses;
 mod body;
 mod connection;
 mod credentials;
+mod files;
 mod handler;
 mod pace;
 mod problem;
@@ -23,6 +24,7 @@ mod rate;
 #[cfg(test)]
 mod tests;
 
+pub use accept::listen;
 pub use access::CredentialError;
 
 use crate::admin::{Gate, Metrics, Readiness};
@@ -115,6 +117,7 @@ pub async fn serve(
     let mut beside = JoinSet::new();
     beside.spawn(watch_redis(appender.clone(), readiness.gate("redis")));
     beside.spawn(Arc::clone(&access).keep_fresh());
+    let config = files::fit(config);
     let memory = body::Memory::new(config.max_body_memory);
     let ingest = Arc::new(Ingest { config, settings, appender, metrics, access, memory, tasks: TaskTracker::new() });
     accept::run(&listener, &ingest, &shutdown).await;

@@ -137,7 +137,9 @@ impl Problem {
             Problem::Event(error) => match error.kind {
                 event::Kind::BadRequest => (StatusCode::BAD_REQUEST, "invalid-event", "Not a valid CloudEvent"),
                 event::Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large"),
-                event::Kind::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type"),
+                event::Kind::UnsupportedMediaType => {
+                    (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type")
+                }
             },
             Problem::BodyTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large"),
             Problem::Unauthorized(_) => (StatusCode::UNAUTHORIZED, "unauthorized", "No valid credentials"),
@@ -169,7 +171,8 @@ impl Problem {
             Problem::StorageFull => "the storage is full for now; nothing was stored".to_owned(),
             Problem::StorageUnavailable => "the storage cannot be written to for now; nothing was stored".to_owned(),
             Problem::OutcomeUnknown => {
-                "the storage did not confirm in time; send the same event again: its id and source keep it from being stored twice".to_owned()
+                "the storage did not confirm in time; send the same event again: its id and source keep it from being stored twice"
+                    .to_owned()
             }
         }
     }
@@ -185,7 +188,9 @@ impl Problem {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Problem::RateLimited(wait) => Some((wait.as_secs() + 1).max(among(1..=2))),
-            Problem::Overloaded | Problem::StorageFull | Problem::StorageUnavailable | Problem::OutcomeUnknown => Some(among(RETRY_SECONDS)),
+            Problem::Overloaded | Problem::StorageFull | Problem::StorageUnavailable | Problem::OutcomeUnknown => {
+                Some(among(RETRY_SECONDS))
+            }
             _ => None,
         }
     }

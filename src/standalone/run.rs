@@ -160,7 +160,7 @@ impl Ports {
 }
 
 async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source, flag })
+    ingest::listen(address).map_err(|source| Error::Listen { address, source, flag })
 }
 
 struct Standalone<'a> {

@@ -88,7 +88,9 @@ async fn what_is_not_there_is_404_and_what_is_not_post_is_405() {
 #[tokio::test]
 async fn what_is_no_cloudevent_is_400_or_415() {
     let ingest = start_without_redis(patient(), Settings::default()).await;
-    let post = |headers: &str| ingest.exchange(format!("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: 2\r\n\r\n{{}}"));
+    let post = |headers: &str| {
+        ingest.exchange(format!("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: 2\r\n\r\n{{}}"))
+    };
     is(problem(&post("Content-Type: application/json\r\n").await), 400, "invalid-event");
     let no_id = post("Content-Type: application/cloudevents+json\r\n").await;
     is(problem(&no_id), 400, "invalid-event");
@@ -106,7 +108,9 @@ async fn what_two_servers_could_read_differently_is_refused() {
     is(problem(&answer), 400, "invalid-request");
     let none = ingest.exchange("POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await;
     is(problem(&none), 400, "invalid-request");
-    let both = ingest.exchange("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n").await;
+    let both = ingest
+        .exchange("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+        .await;
     assert_eq!(status(&both), 400, "{both}");
 }
 
