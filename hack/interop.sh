@@ -47,8 +47,10 @@ say "Sending"
 node hack/interop/send.cjs "$samples" "http://$listen/" "$home/sent.javascript"
 cat "$home/sent.python" "$home/sent.javascript" >"$home/sent"
 
+# Each receiver gets each event twice, binary and structured.
+arrived() { [ "$(cat "$home"/received.* | wc -l)" -ge $((4 * $(wc -l <"$home/sent"))) ]; }
 until=$(($(date +%s) + 120))
-until look && is_done; do
+until arrived && look && is_done; do
     [ "$(date +%s)" -lt "$until" ] || { cat "$home/table"; break; } # what is missing is said below
     sleep 1
 done
