@@ -4,7 +4,7 @@
 //! change is made again exactly as it was.
 
 use crate::api::status::{Condition, ConditionStatus, EventDestinationStatus, Head};
-use crate::bus::state::{Head as QueueHead, Snapshot};
+use crate::bus::state::Snapshot;
 use crate::plan::{Route, RouteState};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -209,7 +209,7 @@ fn created(route: &Route) -> Time {
     Time(route.created.parse().unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
-fn head(head: &QueueHead) -> Head {
+fn head(head: &crate::bus::state::Head) -> Head {
     Head {
         sequence: Some(head.sequence.padded()),
         event_id: Some(cut(&head.id)),

@@ -23,8 +23,8 @@ fn running(state: &str) -> Snapshot {
     Snapshot { owned: true, state: Some(state.into()), reported: Some(1_764_000_000_000), ..Snapshot::default() }
 }
 
-fn failed_head() -> QueueHead {
-    QueueHead {
+fn failed_head() -> crate::bus::state::Head {
+    crate::bus::state::Head {
         sequence: Sequence { ms: 1_764_000_000_000, seq: 0 },
         id: "e1".into(),
         event_type: "com.example.order".into(),
