@@ -68,7 +68,7 @@ start_standalone() {
 }
 
 # look: takes the table, for `column` and `is_done`
-look() { "$posthorn" get -n demo >"$home/table"; }
+look() { "$posthorn" get >"$home/table"; }
 
 # is_done: whether nothing waits any more, by the last table
 is_done() { [ "$(column BACKLOG | awk '{ sum += $1 } END { print sum }')" = 0 ]; }

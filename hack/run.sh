@@ -21,8 +21,8 @@ Posthorn runs, with four receivers: healthy, flaky, slow (events of /shops/cadiz
        -d '{"specversion": "1.0", "id": "2", "source": "/shops/berlin", "type": "com.example.order.paid", "data": {"order": 2}}'
 
   export POSTHORN_DATA_DIR=$POSTHORN_DATA_DIR
-  $posthorn get -n demo -w                              the table
-  $posthorn dead list demo/flaky                        what was given up
+  $posthorn get -w                                      the table
+  $posthorn dead list flaky                             what was given up
   hack/demo/events.sh 100 | $posthorn send --file -     many events
   tail -f $home/healthy.log          what a receiver gets (also flaky.log, slow.log)
   $posthorn receiver --listen 127.0.0.1:$dead_port      brings the dead receiver back
