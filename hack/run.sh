@@ -22,7 +22,7 @@ Posthorn runs, with four receivers: healthy, flaky, slow (events of /shops/cadiz
 
   export POSTHORN_DATA_DIR=$POSTHORN_DATA_DIR
   $posthorn get -w                                      the table
-  $posthorn dead list                                   what was given up
+  $posthorn dead list flaky                             what was given up
   hack/demo/events.sh 100 | $posthorn send --file -     many events
   tail -f $home/healthy.log          what a receiver gets (also flaky.log, slow.log)
   $posthorn receiver --listen 127.0.0.1:$dead_port      brings the dead receiver back
