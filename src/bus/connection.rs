@@ -5,6 +5,7 @@
 //! redis-rs' own manager would stay on a demoted primary and on a black-holed connection for ever.
 
 use super::keys;
+use super::safety::{Concern, too_old};
 use super::scripts::{self, Answer, Script};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisError, ServerErrorKind, Value};
@@ -26,7 +27,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How often a connection looks whether its server is still the same primary.
 const ROLE_CHECK: Duration = Duration::from_secs(2);
 
-/// Where Redis is: `redis://[user:password@]host:port/db`, `rediss://…` (TLS) or `unix:///path`. `Debug` and `Display` hide the password.
+/// Where Redis is: `redis://[user:password@]host:port/db`, `rediss://…` (TLS) or `unix:///path[?user=…&pass=…&db=…]`. `Debug` and `Display`
+/// hide user and password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl(String);
 
@@ -46,9 +48,10 @@ impl FromStr for RedisUrl {
 
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.rsplit_once('@').zip(self.0.split_once("://")) {
+        let visible = self.0.split_once('?').map_or(self.0.as_str(), |(address, _)| address);
+        match visible.rsplit_once('@').zip(visible.split_once("://")) {
             Some(((_, address), (scheme, _))) => write!(f, "{scheme}://…@{address}"),
-            None => f.write_str(&self.0),
+            None => f.write_str(visible),
         }
     }
 }
@@ -104,6 +107,7 @@ impl Link {
     async fn open(url: &RedisUrl, timeout: Duration) -> Result<Link, Error> {
         let mut connection = connect(url, timeout).await.map_err(|error| Error::Unavailable(error.to_string()))?;
         let wrong = |error: RedisError| Error::Unavailable(error.to_string());
+        modern(&mut connection).await?;
         let history = primary(&mut connection).await?;
         let mut shas = Vec::with_capacity(scripts::ALL.len());
         for (_, source) in scripts::ALL {
@@ -173,7 +177,7 @@ impl Link {
         let text = error.to_string();
         let (verdict, ends) = match (error.kind(), error.code()) {
             (_, Some("OOM")) => (Error::Full(text), false),
-            (ErrorKind::Server(ServerErrorKind::TryAgain), _) | (_, Some("NOREPLICAS" | "NOPERM")) => (Error::Refused(text), false),
+            (ErrorKind::Server(ServerErrorKind::TryAgain), _) | (_, Some("NOREPLICAS" | "NOPERM" | "BUSY")) => (Error::Refused(text), false),
             (
                 ErrorKind::Server(
                     ServerErrorKind::ReadOnly
@@ -255,6 +259,17 @@ async fn connect(url: &RedisUrl, response_timeout: Duration) -> Result<Multiplex
         .set_response_timeout(Some(response_timeout))
         .set_pipeline_buffer_size(1024);
     url.client()?.get_multiplexed_async_connection_with_config(&config).await
+}
+
+/// Checks that the server knows what the scripts need; an older one would only say that it cannot read them.
+async fn modern(connection: &mut MultiplexedConnection) -> Result<(), Error> {
+    let info: String =
+        redis::cmd("INFO").arg("server").query_async(connection).await.map_err(|error| Error::Unavailable(error.to_string()))?;
+    let field = |name| info_field(&info, name).unwrap_or_default();
+    match too_old(field("redis_version"), field("valkey_version")) {
+        Some(version) => Err(Error::Unavailable(Concern::TooOld(version).to_string())),
+        None => Ok(()),
+    }
 }
 
 /// Checks that the server is a primary; answers its history.

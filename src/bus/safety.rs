@@ -152,7 +152,8 @@ pub async fn check(link: &Link, declared: Fsync) -> Result<Vec<Concern>, Error> 
     Ok(concerns)
 }
 
-fn too_old(redis: &str, valkey: &str) -> Option<String> {
+/// The version, if it is older than Redis 7.0 or Valkey 7.2.
+pub(super) fn too_old(redis: &str, valkey: &str) -> Option<String> {
     let (version, least) = if valkey.is_empty() { (redis, (7, 0)) } else { (valkey, (7, 2)) };
     let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));

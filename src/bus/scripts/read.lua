@@ -4,7 +4,7 @@ local uid, token, after = ARGV[1], ARGV[2], ARGV[3]
 local max, limit, held = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 if fenced(uid, token) then return { 'FENCED' } end
 local q, st = P .. 'q:' .. uid, P .. 'st:' .. uid
-if call('EXISTS', q) == 0 then repair(uid) end
+if not is_stream(q) then repair(uid) end
 local answer, bytes = {}, 0
 
 local function take(from, pending)
