@@ -13,5 +13,5 @@ if cargo deny --version >/dev/null 2>&1; then
     step cargo deny --log-level error check bans licenses sources
 fi
 if command -v shellcheck >/dev/null 2>&1; then
-    step shellcheck hack/*.sh .ci/run
+    step shellcheck hack/*.sh hack/*/*.sh .ci/run
 fi

@@ -1,0 +1,9 @@
+//! The real binary against a real redis-server: one test binary, one module for each subject.
+//!
+//! `POSTHORN_TEST_REDIS` names another server to run on (`valkey-server`).
+// A test fails by panicking; the harness does so with a message wherever the reason is not plain.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+mod receiver;
+mod support;

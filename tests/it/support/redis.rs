@@ -1,0 +1,169 @@
+//! A real redis-server (or valkey-server) in a folder of its own.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How the server is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `appendfsync`; `None` for no AOF at all.
+    pub appendfsync: Option<&'static str>,
+    /// `maxmemory` in bytes; 0 for none.
+    pub maxmemory: u64,
+    /// Any other setting, as on the command line.
+    pub more: Vec<(&'static str, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { appendfsync: Some("always"), maxmemory: 0, more: Vec::new() }
+    }
+}
+
+/// A running server. Killed, and its files removed, when dropped.
+pub struct Redis {
+    options: Options,
+    dir: TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Redis {
+    /// Starts one with AOF and `appendfsync always`, on a Unix socket and a free port.
+    pub fn start() -> Redis {
+        Redis::with(Options::default())
+    }
+
+    /// Starts one with other options.
+    pub fn with(options: Options) -> Redis {
+        let dir = TempDir::with_prefix("posthorn-redis-").unwrap();
+        let mut redis = Redis { options, dir, port: free_port(), child: None };
+        redis.restart();
+        redis
+    }
+
+    /// `unix:///…`, for `--redis`.
+    pub fn url(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// Its TCP address, for a proxy in front of it.
+    pub fn addr(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Its Unix socket.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("redis.sock")
+    }
+
+    /// Starts it (again) on the same files and waits until it answers.
+    pub fn restart(&mut self) {
+        self.kill9();
+        let log = std::fs::File::create(self.dir.path().join("log")).unwrap();
+        let mut command = Command::new(binary());
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--unixsocket"]).arg(self.socket());
+        command.arg("--dir").arg(self.dir.path());
+        command.args(["--save", "", "--maxmemory-policy", "noeviction", "--maxmemory", &self.options.maxmemory.to_string()]);
+        command.args(["--appendonly", if self.options.appendfsync.is_some() { "yes" } else { "no" }]);
+        command.args(["--appendfsync", self.options.appendfsync.unwrap_or("no")]);
+        for (name, value) in &self.options.more {
+            command.arg(format!("--{name}")).arg(value);
+        }
+        let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn();
+        self.child = Some(child.unwrap_or_else(|error| panic!("cannot start {}: {error}: run hack/install.sh", binary())));
+        self.wait_ready();
+    }
+
+    /// Ends it at once, as a power cut of the process.
+    pub fn kill9(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Ends it in good order.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            signal(&child, Signal::TERM);
+            child.wait().unwrap();
+        }
+    }
+
+    /// Stops it from answering (SIGSTOP); its connections stay open.
+    pub fn freeze(&self) {
+        signal(self.child.as_ref().expect("it runs"), Signal::STOP);
+    }
+
+    /// Lets it answer again (SIGCONT).
+    pub fn thaw(&self) {
+        signal(self.child.as_ref().expect("it runs"), Signal::CONT);
+    }
+
+    /// Runs a command and returns the answer as redis-cli would print it.
+    pub fn cli(&self, command: &[&str]) -> String {
+        let (name, arguments) = command.split_first().expect("a command has a name");
+        show(&self.query(redis::cmd(name).arg(arguments)))
+    }
+
+    /// Runs a command. Panics on an error: whoever expects one uses [`Redis::connection`].
+    pub fn query<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {
+        command.query(&mut self.connection().unwrap()).unwrap()
+    }
+
+    /// A connection of the test's own.
+    pub fn connection(&self) -> redis::RedisResult<redis::Connection> {
+        redis::Client::open(self.url())?.get_connection()
+    }
+
+    fn wait_ready(&mut self) {
+        let begun = Instant::now();
+        while !self.connection().is_ok_and(|mut connection| redis::cmd("PING").query::<String>(&mut connection).is_ok()) {
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().unwrap());
+            let log = || std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+            assert!(ended.is_none(), "{} ended at its start: {}", binary(), log());
+            assert!(begun.elapsed() < Duration::from_secs(20), "{} does not answer: {}", binary(), log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
+
+/// The server that tests run on.
+pub fn binary() -> String {
+    std::env::var("POSTHORN_TEST_REDIS").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| {
+        let on_path = |name: &str| std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(name).is_file());
+        if on_path("redis-server") { "redis-server".into() } else { "valkey-server".into() }
+    })
+}
+
+/// A port that nobody listens on now.
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+fn show(value: &redis::Value) -> String {
+    match value {
+        redis::Value::Nil => String::new(),
+        redis::Value::Okay => "OK".into(),
+        redis::Value::Int(number) => number.to_string(),
+        redis::Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        redis::Value::SimpleString(text) => text.clone(),
+        redis::Value::Array(values) => values.iter().map(show).collect::<Vec<_>>().join("\n"),
+        other => format!("{other:?}"),
+    }
+}
