@@ -7,8 +7,11 @@
 use super::keys;
 use super::safety::{Concern, too_old};
 use super::scripts::{self, Answer, Script};
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisError, ServerErrorKind, Value};
+use redis::aio::{MultiplexedConnection, SendError};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisError,
+    ServerErrorKind, Value,
+};
 use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Longest wait for an answer of the server; longer means that the connection is dead.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -105,7 +109,8 @@ struct Inner {
 
 impl Link {
     async fn open(url: &RedisUrl, timeout: Duration) -> Result<Link, Error> {
-        let mut connection = connect(url, timeout).await.map_err(|error| Error::Unavailable(error.to_string()))?;
+        let closed = CancellationToken::new();
+        let mut connection = connect(url, timeout, closed.clone()).await.map_err(|error| Error::Unavailable(error.to_string()))?;
         let wrong = |error: RedisError| Error::Unavailable(error.to_string());
         modern(&mut connection).await?;
         let history = primary(&mut connection).await?;
@@ -113,7 +118,7 @@ impl Link {
         for (_, source) in scripts::ALL {
             shas.push(redis::cmd("SCRIPT").arg("LOAD").arg(source).query_async(&mut connection).await.map_err(wrong)?);
         }
-        let inner = Inner { connection, shas, history, greeted: Mutex::default(), closed: CancellationToken::new() };
+        let inner = Inner { connection, shas, history, greeted: Mutex::default(), closed };
         Ok(Link(Arc::new(inner)))
     }
 
@@ -177,7 +182,9 @@ impl Link {
         let text = error.to_string();
         let (verdict, ends) = match (error.kind(), error.code()) {
             (_, Some("OOM")) => (Error::Full(text), false),
-            (ErrorKind::Server(ServerErrorKind::TryAgain), _) | (_, Some("NOREPLICAS" | "NOPERM" | "BUSY")) => (Error::Refused(text), false),
+            (ErrorKind::Server(ServerErrorKind::TryAgain), _) | (_, Some("NOREPLICAS" | "NOPERM" | "BUSY")) => {
+                (Error::Refused(text), false)
+            }
             (
                 ErrorKind::Server(
                     ServerErrorKind::ReadOnly
@@ -203,10 +210,7 @@ impl Link {
     }
 
     fn end(&self, why: &str) {
-        if !self.is_closed() {
-            tracing::warn!(reason = why, "connection to redis ended");
-            self.0.closed.cancel();
-        }
+        close(&self.0.closed, why);
     }
 
     /// Ends the connection if its server is no longer the primary that it was.
@@ -249,15 +253,32 @@ impl RedisUrl {
             let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
             info = info.set_tcp_settings(tcp);
         }
-        Client::open(info)
+        // RESP3, so that the loss of a connection is told while nothing is sent
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        Client::open(info.set_redis_settings(settings))
     }
 }
 
-async fn connect(url: &RedisUrl, response_timeout: Duration) -> Result<MultiplexedConnection, RedisError> {
+fn close(closed: &CancellationToken, why: &str) {
+    if !closed.is_cancelled() {
+        tracing::warn!(reason = why, "connection to redis ended");
+        closed.cancel();
+    }
+}
+
+/// Connects; `closed` is cancelled as soon as the connection is lost, also while nothing is sent.
+async fn connect(url: &RedisUrl, response_timeout: Duration, closed: CancellationToken) -> Result<MultiplexedConnection, RedisError> {
+    let pushed = move |push: PushInfo| -> Result<(), SendError> {
+        if push.kind == PushKind::Disconnection {
+            close(&closed, "the server closed it");
+        }
+        Ok(())
+    };
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
         .set_response_timeout(Some(response_timeout))
-        .set_pipeline_buffer_size(1024);
+        .set_pipeline_buffer_size(1024)
+        .set_push_sender(pushed);
     url.client()?.get_multiplexed_async_connection_with_config(&config).await
 }
 
@@ -292,15 +313,7 @@ pub(super) fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 #[derive(Clone)]
 pub struct Supervisor {
     links: watch::Receiver<Result<Link, String>>,
-    _task: Arc<AbortOnDrop>,
-}
-
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    _task: Arc<AbortOnDropHandle<()>>,
 }
 
 impl Supervisor {
@@ -317,7 +330,7 @@ impl Supervisor {
     fn start_with(url: RedisUrl, name: &'static str, timeout: Duration) -> Supervisor {
         let (sender, links) = watch::channel(Err("not connected yet".to_owned()));
         let task = tokio::spawn(supervise(url, name, timeout, sender));
-        Supervisor { links, _task: Arc::new(AbortOnDrop(task)) }
+        Supervisor { links, _task: Arc::new(AbortOnDropHandle::new(task)) }
     }
 
     /// The present connection, or why there is none.
@@ -359,7 +372,10 @@ async fn supervise(url: RedisUrl, name: &'static str, timeout: Duration, links: 
                 }
             }
             Err(error) => {
-                let why = error.to_string();
+                let why = match error {
+                    Error::Unavailable(why) => why,
+                    other => other.to_string(),
+                };
                 if links.borrow().as_ref().err() != Some(&why) {
                     tracing::warn!(connection = name, redis = %url, error = why, "cannot connect to redis; trying again");
                 }

@@ -34,7 +34,7 @@ pub enum Answered<T> {
 }
 
 /// An entry of the queue, with the trouble it had.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Owed {
     /// The entry.
     pub entry: Entry,

@@ -20,7 +20,10 @@ for _, consumer in ipairs(call('XINFO', 'CONSUMERS', q, 'delivery')) do
   if c.name ~= 'w' and c.pending > 0 then
     local from = '0-0'
     repeat
-      from = call('XAUTOCLAIM', q, 'delivery', 'w', 0, from, 'JUSTID')[1]
+      local claimed = call('XAUTOCLAIM', q, 'delivery', 'w', 0, from, 'JUSTID')
+      from = claimed[1]
+      -- deleted while they were pending
+      for _, id in ipairs(claimed[3]) do call('HDEL', P .. 'try:' .. uid, id) end
     until from == '0-0'
     break
   end

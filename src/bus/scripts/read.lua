@@ -17,8 +17,9 @@ local function take(from, pending)
         answer[#answer + 1] = { entry[1], entry[2], try, pending }
         bytes = bytes + size_of(entry[2])
       else
-        -- deleted while it was pending
+        -- someone deleted it while it was pending
         call('XACK', q, 'delivery', entry[1])
+        call('HDEL', P .. 'try:' .. uid, entry[1])
       end
       if pending == 1 then from = entry[1] end
     end
