@@ -86,7 +86,7 @@ pub async fn snapshot(link: &Link, bus: &str, uid: &str) -> Result<Snapshot, Err
     let st = pairs(&answer.list()?);
     let owned = answer.parse::<u8>()? == 1;
     let (fill, _position) = (answer.text()?.parse().ok(), answer.text()?);
-    let (id, attributes, trial) = (answer.text()?, answer.text()?, answer.text()?);
+    let (id, attributes, trial) = (answer.text()?, answer.lossy_text()?, answer.lossy_text()?);
     let number = |name: &str| st.get(name).and_then(|text| text.parse::<u64>().ok());
     let word = |name: &str| st.get(name).cloned();
     Ok(Snapshot {

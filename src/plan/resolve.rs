@@ -120,7 +120,8 @@ pub fn resolve(destination: &EventDestination, uid: &str, objects: &Objects) -> 
             Ok(identified(Plan { id: String::new(), uid, bus, namespace, name, suspend: *suspend, sink, delivery }))
         }
         Err(problems) => {
-            route.unresolved = problems.first().map(|problem| Unresolved { reason: problem.reason.to_string(), message: problem.to_string() });
+            route.unresolved =
+                problems.first().map(|problem| Unresolved { reason: problem.reason.to_string(), message: problem.to_string() });
             Err(problems)
         }
     };

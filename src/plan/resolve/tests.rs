@@ -182,7 +182,11 @@ fn every_problem_is_told_at_once() {
 #[test]
 fn the_id_of_a_plan_changes_with_what_is_in_it_alone() {
     let id = |value: &str| {
-        resolve(&destination(json!({"sink": {"http": bearer()}})), "u", &secret(true, &[("k", value)])).expect("it resolves").plan.unwrap().id
+        resolve(&destination(json!({"sink": {"http": bearer()}})), "u", &secret(true, &[("k", value)]))
+            .expect("it resolves")
+            .plan
+            .unwrap()
+            .id
     };
     assert_eq!(id("one"), id("one"));
     assert_ne!(id("one"), id("two"));
