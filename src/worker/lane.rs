@@ -59,7 +59,14 @@ pub async fn run(mut plans: watch::Receiver<Arc<Plan>>, context: Arc<LaneContext
         match end {
             End::Stopped => break,
             End::NewPlan => {}
-            End::NotOurs => pause(&mut plans, &stop).await,
+            End::NotOurs => {
+                // whoever gives the lease back says so
+                let wake = context.wakes.register(&uid);
+                tokio::select! {
+                    () = pause(&mut plans, &stop) => {}
+                    () = wake.notified() => {}
+                }
+            }
             End::Lost(why) => {
                 tracing::warn!(
                     namespace = plan.namespace,
@@ -138,6 +145,7 @@ struct Shift<'a> {
     ask: Option<(Ask, String)>,
     asked: Option<String>,
     reported: Option<(&'static str, Instant)>,
+    measured: Option<Instant>,
     message: String,
     last_success: Sequence,
     new_plan: bool,
@@ -168,6 +176,7 @@ impl<'a> Shift<'a> {
             ask: None,
             asked: state.get("asked").cloned(),
             reported: None,
+            measured: None,
             message: String::new(),
             last_success: Sequence::ZERO,
             new_plan: false,
@@ -176,7 +185,7 @@ impl<'a> Shift<'a> {
 
     async fn work(mut self, plans: &mut watch::Receiver<Arc<Plan>>, stop: &CancellationToken) -> End {
         let end = match self.deliver(plans, stop).await {
-            Ok(end) => end,
+            Ok(end) | Err(end @ (End::Stopped | End::NewPlan)) => end,
             Err(end) => return end,
         };
         // what was answered 2xx is settled before the queue changes hands
@@ -205,6 +214,7 @@ impl<'a> Shift<'a> {
                 self.answer(ask, nonce).await?;
             }
             self.report(false).await?;
+            self.measure();
             match self.rest() {
                 Rest::No => {
                     let Some(head) = self.feed.take() else { continue };
@@ -680,11 +690,15 @@ impl<'a> Shift<'a> {
         };
         done(self.feed.tenure().report(state, message, &self.plan.id, self.asked.as_deref()).await?)?;
         self.reported = Some((state, Instant::now()));
-        self.measure();
         Ok(())
     }
 
-    fn measure(&self) {
+    /// Each second, whatever goes on.
+    fn measure(&mut self) {
+        if self.measured.is_some_and(|measured| measured.elapsed() < REPORT) {
+            return;
+        }
+        self.measured = Some(Instant::now());
         self.metrics.backlog.set(i64::try_from(self.feed.backlog()).unwrap_or(i64::MAX));
         let head = self.feed.head();
         self.metrics.backlog_oldest.set(head.map_or(0.0, |head| self.feed.clock().since(head.id.ms).as_secs_f64()));
