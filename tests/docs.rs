@@ -3,10 +3,10 @@
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use posthorn::api::KIND;
 use posthorn::api::manifest::{self, Document};
 use posthorn::api::not_yet::{self, Place};
 use posthorn::api::objects::Objects;
-use posthorn::api::KIND;
 use posthorn::cli::Cli;
 use posthorn::settings::Settings;
 use regex::Regex;
@@ -36,7 +36,8 @@ fn read(path: &Path) -> String {
 
 /// Every page of the root and of `docs/`.
 fn pages() -> Vec<Page> {
-    let files = [root().to_owned(), root().join("docs")].into_iter().flat_map(|dir| dir.read_dir().unwrap().map(|entry| entry.unwrap().path()));
+    let files =
+        [root().to_owned(), root().join("docs")].into_iter().flat_map(|dir| dir.read_dir().unwrap().map(|entry| entry.unwrap().path()));
     let mut pages: Vec<Page> = files
         .filter(|file| file.extension().is_some_and(|extension| extension == "md"))
         .map(|file| Page { path: file.strip_prefix(root()).unwrap().to_owned(), text: read(&file) })
@@ -85,7 +86,11 @@ impl Page {
 
     /// The anchors of its headings, as GitHub makes them.
     fn anchors(&self) -> BTreeSet<String> {
-        let headings = self.prose().lines().filter_map(|line| line.strip_prefix('#').map(|rest| rest.trim_start_matches('#').trim().to_owned())).collect::<Vec<_>>();
+        let headings = self
+            .prose()
+            .lines()
+            .filter_map(|line| line.strip_prefix('#').map(|rest| rest.trim_start_matches('#').trim().to_owned()))
+            .collect::<Vec<_>>();
         let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
         headings.iter().map(|heading| heading.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
     }
@@ -273,7 +278,10 @@ fn every_named_file_target_and_variable_is_there() {
                 missing.push(format!("{}: {code}", page.path.display()));
             }
         }
-        let unread = variable.find_iter(&page.text).map(|found| found.as_str()).filter(|name| !sources.contains(&format!("\"{name}\"")) && !sources.contains(&format!("${{{name}")));
+        let unread = variable
+            .find_iter(&page.text)
+            .map(|found| found.as_str())
+            .filter(|name| !sources.contains(&format!("\"{name}\"")) && !sources.contains(&format!("${{{name}")));
         missing.extend(unread.map(|name| format!("{}: {name}", page.path.display())));
     }
     assert_eq!(missing, Vec::<String>::new());
