@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 /// Longest ID, type and message shown, characters.
 const MAX_TEXT: usize = 256;
 
-/// The status of a destination that Redis holds. `Resolved`, `StorageSafe` and `worker` are not known to Redis: who knows them adds them.
+/// The status of a destination that Redis holds. `StorageSafe` and `worker` are not known to Redis: who knows them adds them.
 ///
 /// `lastTransitionTime` is the best that Redis knows; who keeps a former status carries the time of an unchanged condition over.
 pub fn status(snapshot: &Snapshot, route: &Route) -> EventDestinationStatus {
@@ -63,12 +63,13 @@ impl Finding {
 }
 
 fn conditions(snapshot: &Snapshot, route: &Route) -> Vec<Condition> {
-    let (accepted, routed) = (accepted(route), routed(route));
+    let (accepted, resolved, routed) = (accepted(route), resolved(route), routed(route));
     let (worker, delivering) = (worker_available(snapshot, route), delivering(snapshot, route));
-    let ready = ready(&[&accepted, &routed, &worker], &delivering, created(route));
+    let ready = ready(&[&accepted, &resolved, &routed, &worker], &delivering, created(route));
     let mut found = vec![
         ("Ready", ready),
         ("Accepted", accepted),
+        ("Resolved", resolved),
         ("Routed", routed),
         ("WorkerAvailable", worker),
         ("KeepingUp", keeping_up(snapshot, route)),
@@ -91,6 +92,13 @@ fn ready(needed: &[&Finding], delivering: &Finding, created: Time) -> Finding {
 /// Only what was accepted has a route.
 fn accepted(route: &Route) -> Finding {
     Finding::new(ConditionStatus::True, "Accepted", "", created(route))
+}
+
+fn resolved(route: &Route) -> Finding {
+    match &route.unresolved {
+        None => Finding::new(ConditionStatus::True, "Resolved", "", created(route)),
+        Some(missing) => Finding::new(ConditionStatus::False, &missing.reason, missing.message.clone(), created(route)),
+    }
 }
 
 fn routed(route: &Route) -> Finding {
