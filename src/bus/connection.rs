@@ -132,6 +132,11 @@ impl Link {
         self.0.closed.cancelled().await;
     }
 
+    /// Whether both are the same connection.
+    pub(super) fn is(&self, other: &Link) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(super) fn sha(&self, script: Script) -> &str {
         &self.0.shas[script as usize]
     }
