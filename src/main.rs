@@ -1,3 +1,21 @@
-//! The `posthorn` binary.
+//! The `posthorn` binary: a TLS provider, the command line, an exit status.
 
-fn main() {}
+use clap::Parser;
+use posthorn::cli::Cli;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // one provider for every client in the process, before anything may ask for it
+    rustls::crypto::aws_lc_rs::default_provider().install_default().expect("nothing installed another one before");
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    runtime.block_on(cli.run()).unwrap_or_else(|error| fail(&error))
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}

@@ -132,6 +132,11 @@ impl Link {
         self.0.closed.cancelled().await;
     }
 
+    /// Whether both are the same connection.
+    pub(super) fn is(&self, other: &Link) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(super) fn sha(&self, script: Script) -> &str {
         &self.0.shas[script as usize]
     }
@@ -348,11 +353,14 @@ impl Supervisor {
     /// Waits for a connection.
     pub async fn link(&self) -> Link {
         let mut links = self.links.clone();
-        let found = links.wait_for(|state| matches!(state, Ok(link) if !link.is_closed())).await;
-        match found.as_deref() {
-            Ok(Ok(link)) => link.clone(),
+        let found = match links.wait_for(|state| matches!(state, Ok(link) if !link.is_closed())).await {
+            Ok(state) => state.as_ref().ok().cloned(),
+            Err(_) => None,
+        };
+        match found {
+            Some(link) => link,
             // the task lives as long as this clone of the supervisor
-            _ => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 }

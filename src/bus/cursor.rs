@@ -217,10 +217,21 @@ pub async fn detach(link: &Link, bus: &str, token: &str, uid: &str, generation: 
     routed(answer, |answer| Ok(Filled { position: Some(answer.parse()?), generation: answer.parse()? }))
 }
 
-/// Forgets accepted events at or below a bound, never past the cursor or a fill; answers the bound that held. Script `trim`.
-pub async fn trim(link: &Link, bus: &str, token: &str, bound: Sequence, generation: u64) -> Result<Routed<Sequence>, Error> {
+/// Forgets accepted events at or below a bound, never past the cursor or a fill; answers the bound that held and how many were removed,
+/// about 10,000 at most. Script `trim`.
+pub async fn trim(link: &Link, bus: &str, token: &str, bound: Sequence, generation: u64) -> Result<Routed<(Sequence, u64)>, Error> {
     let answer = link.script(Script::Trim, bus).arg(token).arg(bound.to_string()).arg(generation).run().await?;
-    routed(answer, Answer::parse)
+    routed(answer, |answer| Ok((answer.parse()?, answer.parse()?)))
+}
+
+/// uid and bytes of every queue that is not empty. Script `sizes`.
+pub async fn sizes(link: &Link, bus: &str) -> Result<Vec<(String, u64)>, Error> {
+    let mut answer = link.script(Script::Sizes, bus).run().await?;
+    let mut sizes = Vec::new();
+    while let Some(uid) = answer.maybe_text()? {
+        sizes.push((uid, answer.parse()?));
+    }
+    Ok(sizes)
 }
 
 /// The ID up to which the oldest accepted events above `after` add up to so many bytes; `None` if there are none. Script `oldest`.

@@ -122,8 +122,13 @@ impl Tokens {
 /// What came of asking for a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leased {
-    /// It is ours; the state of the destination.
-    Held(HashMap<String, String>),
+    /// It is ours.
+    Held {
+        /// Fields of `st`.
+        state: HashMap<String, String>,
+        /// Clock of Redis, milliseconds since the epoch.
+        now: u64,
+    },
     /// Somebody else has it.
     Busy,
     /// There is no such destination.
@@ -138,7 +143,7 @@ pub async fn lease(link: &Link, bus: &str, uid: &str, tokens: &Tokens) -> Result
     match answer.text()?.as_str() {
         "OK" => {
             tokens.confirm(&name, &token);
-            Ok((token, Leased::Held(pairs(&answer.list()?))))
+            Ok((token, Leased::Held { state: pairs(&answer.list()?), now: answer.parse()? }))
         }
         "BUSY" => {
             tokens.forget(&name);
@@ -167,6 +172,8 @@ pub struct Renewed {
     pub halted: Option<String>,
     /// Events that wait.
     pub backlog: u64,
+    /// Clock of Redis, milliseconds since the epoch.
+    pub now: u64,
 }
 
 /// Prolongs the lease of a queue; `None` if it is lost. Script `renew`.
@@ -179,7 +186,7 @@ pub async fn renew(link: &Link, bus: &str, uid: &str, token: &str) -> Result<Opt
     }
     let (ask, halted) = (answer.text()?, answer.text()?);
     let halted = halted.split_whitespace().next().map(str::to_owned);
-    Ok(Some(Renewed { ask: read_ask(&ask), halted, backlog: answer.parse()? }))
+    Ok(Some(Renewed { ask: read_ask(&ask), halted, backlog: answer.parse()?, now: answer.parse()? }))
 }
 
 /// Gives the lease of a queue, or of routing (`router`), back. Script `release`.

@@ -151,7 +151,7 @@ impl Tenure {
         done(call.run().await?, Answer::parse)
     }
 
-    /// Records a failed attempt and when the next one is due. Script `fail`.
+    /// Records a failed attempt and when the next one is due; `None`: none is planned. Script `fail`.
     pub async fn fail(
         &self,
         id: Sequence,
@@ -159,10 +159,10 @@ impl Tenure {
         class: &str,
         code: Option<u16>,
         message: &str,
-        wait: Duration,
+        wait: Option<Duration>,
     ) -> Result<Answered<()>, Error> {
         let code = code.map(|code| code.to_string()).unwrap_or_default();
-        let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let wait = wait.map(|wait| wait.as_millis().to_string()).unwrap_or_default();
         let call = self.call(Script::Fail).arg(id.to_string()).arg(attempts).arg(class).arg(code).arg(message).arg(wait);
         done(call.run().await?, |_| Ok(()))
     }

@@ -76,12 +76,18 @@ pub async fn create(link: &Link, bus: &str, uid: &str, route: &Route, start: Sta
         Start::Earliest => "earliest".to_owned(),
         Start::Recorded(sequence) => sequence.to_string(),
     };
-    let mut answer = link.script(Script::Create, bus).arg(uid).arg(route.full_name()).arg(route.to_text()).arg(start).run().await?;
-    match answer.text()?.as_str() {
-        "OK" => Ok(Created::New(answer.parse()?)),
-        "EXISTS" => Ok(Created::Existed(answer.parse()?)),
-        "TAKEN" => Ok(Created::Taken(answer.text()?)),
-        other => Err(answer.unexpected(other)),
+    link.hello(bus).await?;
+    loop {
+        let call = link.script(Script::Create, bus).arg(uid).arg(route.full_name()).arg(route.to_text()).arg(&start);
+        let mut answer = call.run().await?;
+        match answer.text()?.as_str() {
+            "OK" => return Ok(Created::New(answer.parse()?)),
+            "EXISTS" => return Ok(Created::Existed(answer.parse()?)),
+            "TAKEN" => return Ok(Created::Taken(answer.text()?)),
+            // the bus was deleted from Redis since this connection said hello
+            "NOBUS" => link.hello_again(bus).await?,
+            other => return Err(answer.unexpected(other)),
+        }
     }
 }
 

@@ -30,6 +30,7 @@ scripts! {
     Load = " flags=allow-oom,no-writes" [] "load.lua",
     Scan = " flags=allow-oom,no-writes" [] "scan.lua",
     Oldest = " flags=allow-oom,no-writes" [] "oldest.lua",
+    Sizes = " flags=allow-oom,no-writes" [] "sizes.lua",
     Route = "" ["put.lua"] "route.lua",
     Fill = "" ["put.lua"] "fill.lua",
     FillDrop = " flags=allow-oom" ["put.lua"] "fill_drop.lua",

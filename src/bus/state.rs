@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub state: Option<String>,
     /// Message that the worker reported with it.
     pub reason: Option<String>,
+    /// When it reported this, milliseconds since the epoch.
+    pub reported: Option<u64>,
     /// The plan that the worker runs.
     pub plan: Option<String>,
     /// The last request of a person that the worker has answered.
@@ -103,6 +105,7 @@ pub async fn snapshot(link: &Link, bus: &str, uid: &str) -> Result<Snapshot, Err
         }),
         state: word("state"),
         reason: word("reason"),
+        reported: number("at"),
         plan: word("plan"),
         asked: word("asked"),
         owned,

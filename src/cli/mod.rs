@@ -1,3 +1,89 @@
-//! Cli.
+//! The commands: the clap tree, and one file for each.
 
+pub mod ask;
+pub mod connect;
+pub mod dead;
+pub mod generate;
+pub mod get;
+pub mod ingest;
+pub mod names;
+pub mod output;
 pub mod receiver;
+pub mod retry;
+pub mod role;
+pub mod router;
+pub mod send;
+pub mod setting;
+pub mod skip;
+pub mod standalone;
+pub mod table;
+pub mod validate;
+pub mod worker;
+
+use crate::telemetry::LogFormat;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Delivers events to the places that EventDestinations name: durable, in order, at least once.
+#[derive(Debug, Parser)]
+#[command(name = "posthorn", version, propagate_version = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Logs for people or for machines
+    #[arg(long, global = true, env = "POSTHORN_LOG_FORMAT", value_name = "text|json", default_value = "text")]
+    log_format: LogFormat,
+    /// What is logged: a level, or levels by module (info, posthorn::worker=debug)
+    #[arg(long, global = true, env = "POSTHORN_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Standalone(standalone::Args),
+    Ingest(ingest::Ingest),
+    Router(router::Args),
+    Worker(worker::Args),
+    Get(get::Get),
+    Send(send::Send),
+    Dead(dead::Dead),
+    Retry(retry::Retry),
+    Skip(skip::Skip),
+    Validate(validate::Validate),
+    Receiver(receiver::Args),
+    Generate(generate::Generate),
+}
+
+impl Cli {
+    /// Runs what was asked for; answers the exit status of the process.
+    ///
+    /// # Errors
+    /// What went wrong, for a person.
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        crate::telemetry::init(self.log_format, &self.log)?;
+        match self.command {
+            Command::Standalone(args) => standalone::run(args).await,
+            Command::Ingest(args) => args.run().await,
+            Command::Router(args) => router::run(args).await,
+            Command::Worker(args) => worker::run(args).await,
+            Command::Get(args) => args.run().await,
+            Command::Send(args) => args.run().await,
+            Command::Dead(args) => args.run().await,
+            Command::Retry(args) => args.run().await,
+            Command::Skip(args) => args.run().await,
+            Command::Validate(args) => args.run().await,
+            Command::Receiver(args) => receiver::run(args).await,
+            Command::Generate(args) => args.run().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -3,6 +3,10 @@
 //! The control plane (operator or standalone) makes a [`Plan`] for the worker and a [`Route`] for Redis from one
 //! `EventDestination`; after that nobody reads the resource again.
 
+pub mod resolve;
+
+pub use resolve::{Problem, Reason, Resolved, resolve};
+
 use crate::filter::Filter;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -162,6 +166,9 @@ impl fmt::Debug for Secret {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Route {
+    /// Mark of the control plane that wrote it; only that one deletes it. Empty if unknown.
+    #[serde(default)]
+    pub owner: String,
     /// Revision of the destination (`metadata.generation`); an older one never replaces a newer one.
     pub rev: i64,
     /// Namespace of the destination.
@@ -182,6 +189,18 @@ pub struct Route {
     /// Dead letters older than this are removed.
     #[serde(with = "millis")]
     pub dead_letter_max_age: Duration,
+    /// What it refers to that is missing: its events are queued and wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unresolved: Option<Unresolved>,
+}
+
+/// Why no worker may run a destination yet, as shown to people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unresolved {
+    /// One word in CamelCase, the reason of the condition Resolved.
+    pub reason: String,
+    /// What is missing, and what to do. Never a value of a Secret.
+    pub message: String,
 }
 
 /// Whether a destination takes new events.
@@ -192,6 +211,15 @@ pub enum RouteState {
     Open,
     /// It only delivers what it has.
     Closed,
+}
+
+/// Where a new destination begins to read its bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Events accepted from now on.
+    Latest,
+    /// All that the bus still holds.
+    Earliest,
 }
 
 /// Durations as whole milliseconds.

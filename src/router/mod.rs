@@ -1,1 +1,333 @@
-//! Router.
+//! Puts each accepted event into the queue of every destination whose filter matches.
+//!
+//! ```text
+//! take the lease; read cursor, routes and fills
+//! loop: read above the cursor ─▶ decide ─▶ route (one atomic script: append to the queues, move the cursor)
+//!       between batches: one step for a destination that is behind the cursor (`fills`)
+//!       each second: retention, quotas, shedding, old dead letters (`space`)
+//! ```
+//!
+//! The lease saves work; what makes two routers harmless is that every change names the cursor position and the routing generation it was
+//! decided for, and that a queue refuses an ID that it has had.
+
+mod batch;
+mod fills;
+mod space;
+mod table;
+
+use crate::admin::metrics::{Metrics, RouterMetrics};
+use crate::bus::cursor::{self, RouteCall, Routed};
+use crate::bus::entry::Entry;
+use crate::bus::lease::{self, Tokens};
+use crate::bus::{Error, Link, RedisUrl, Supervisor};
+use crate::event::Sequence;
+use crate::settings::{BusSettings, Settings};
+use crate::shutdown::Shutdown;
+use batch::{Batch, Slice};
+use std::sync::Arc;
+use std::time::Duration;
+use table::Table;
+use tokio::time::Instant;
+
+/// Entries read in one go, and about how many bytes of them.
+const READ_ENTRIES: usize = 256;
+const READ_BYTES: usize = 4 << 20;
+/// How long an empty log is waited on; also how long a standby waits before it asks for the lease again.
+const WAIT: Duration = Duration::from_secs(1);
+/// Pause while Redis is full, after room was made.
+const FULL_PAUSE: Duration = Duration::from_millis(200);
+
+/// What a router needs.
+pub struct RouterConfig {
+    /// Where Redis is.
+    pub redis: RedisUrl,
+    /// The buses.
+    pub settings: Arc<Settings>,
+    /// Tokens of this process.
+    pub tokens: Arc<Tokens>,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Routes every bus until told to stop.
+pub async fn run(config: RouterConfig, stop: Shutdown) {
+    let commands = Supervisor::start(config.redis.clone(), "router");
+    let tasks = config.settings.buses.iter().map(|(name, settings)| {
+        let router = Router {
+            bus: name.clone(),
+            settings: settings.clone(),
+            commands: commands.clone(),
+            blocking: Supervisor::start_blocking(config.redis.clone(), "router-wait", WAIT),
+            tokens: config.tokens.clone(),
+            metrics: config.metrics.router(name),
+            stop: stop.clone(),
+        };
+        tokio::spawn(router.run())
+    });
+    let tasks: Vec<_> = tasks.collect();
+    for task in tasks {
+        if let Err(panic) = task.await {
+            tracing::error!(error = %panic, "the router of a bus ended; this is a defect");
+        }
+    }
+}
+
+/// The router of one bus.
+struct Router {
+    bus: String,
+    settings: BusSettings,
+    commands: Supervisor,
+    blocking: Supervisor,
+    tokens: Arc<Tokens>,
+    metrics: RouterMetrics,
+    stop: Shutdown,
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("another router took over")]
+    Fenced,
+    #[error("the bus is not as it was")]
+    Moved,
+    #[error(transparent)]
+    Redis(#[from] Error),
+}
+
+/// What lives as long as one lease on one connection.
+struct Session<'a> {
+    router: &'a Router,
+    link: Link,
+    token: String,
+    renewed: Instant,
+    position: Sequence,
+    table: Table,
+    fills: fills::Fills,
+    space: space::Space,
+}
+
+impl Router {
+    async fn run(self) {
+        while !self.stop.has_begun() {
+            let link = tokio::select! {
+                link = self.commands.link() => link,
+                () = self.stop.begun() => return,
+            };
+            match self.lease(&link).await {
+                Ok(Some(token)) => self.route(link, token).await,
+                Ok(None) => self.pause(WAIT).await,
+                Err(error) => {
+                    tracing::warn!(bus = self.bus, %error, "cannot take the lease for routing; trying again");
+                    self.pause(WAIT).await;
+                }
+            }
+        }
+    }
+
+    async fn pause(&self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.stop.begun() => {}
+        }
+    }
+
+    fn lease_name(&self) -> String {
+        format!("{}/router", self.bus)
+    }
+
+    async fn lease(&self, link: &Link) -> Result<Option<String>, Error> {
+        link.hello(&self.bus).await?;
+        let (token, earlier) = self.tokens.next(&self.lease_name());
+        if lease::lease_router(link, &self.bus, &token, &earlier).await? {
+            self.tokens.confirm(&self.lease_name(), &token);
+            return Ok(Some(token));
+        }
+        self.tokens.forget(&self.lease_name());
+        Ok(None)
+    }
+
+    async fn route(&self, link: Link, token: String) {
+        tracing::info!(bus = self.bus, "routing");
+        let end = match Session::open(self, link.clone(), token.clone()).await {
+            Ok(mut session) => session.run().await,
+            Err(error) => Err(error),
+        };
+        match end {
+            Ok(()) => {
+                // best effort: an unreleased lease ends by itself
+                let _ = lease::release(&link, &self.bus, "router", &token).await;
+                self.tokens.forget(&self.lease_name());
+            }
+            Err(end) => {
+                tracing::warn!(bus = self.bus, reason = %end, "routing was interrupted; beginning again from the cursor");
+                self.pause(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+impl<'a> Session<'a> {
+    async fn open(router: &'a Router, link: Link, token: String) -> Result<Session<'a>, End> {
+        let loaded = cursor::load(&link, &router.bus, None).await?;
+        let position = loaded.position;
+        let mut table = Table::default();
+        let space = space::Space::new(loaded.trimmed);
+        table.apply(loaded);
+        Ok(Session { router, link, token, renewed: Instant::now(), position, table, fills: fills::Fills::default(), space })
+    }
+
+    async fn run(&mut self) -> Result<(), End> {
+        while !self.router.stop.has_begun() {
+            self.renew().await?;
+            self.tend_space(false).await?;
+            let started = Instant::now();
+            let entries = self.read().await?;
+            let behind = entries.len() >= READ_ENTRIES;
+            if !entries.is_empty() {
+                self.route_all(Batch::new(entries, &self.table)).await?;
+            }
+            self.fills.live_took(started.elapsed());
+            self.fill_step(behind).await?;
+        }
+        Ok(())
+    }
+
+    fn bus(&self) -> &'a str {
+        &self.router.bus
+    }
+
+    async fn renew(&mut self) -> Result<(), End> {
+        if self.renewed.elapsed() < lease::RENEW {
+            return Ok(());
+        }
+        let asked = Instant::now();
+        if !lease::lease_router(&self.link, self.bus(), &self.token, &[]).await? {
+            return Err(End::Fenced);
+        }
+        self.renewed = asked;
+        Ok(())
+    }
+
+    /// Entries above the cursor; waits a while for one where there is nothing else to do.
+    async fn read(&mut self) -> Result<Vec<Entry>, End> {
+        let entries = cursor::scan(&self.link, self.bus(), self.position, READ_ENTRIES, READ_BYTES).await?;
+        if !entries.is_empty() || self.fills.has_work(&self.table) {
+            return Ok(entries);
+        }
+        let Ok(blocking) = self.router.blocking.current() else {
+            self.router.pause(Duration::from_millis(50)).await;
+            return Ok(entries);
+        };
+        tokio::select! {
+            found = cursor::wait(&blocking, self.bus(), self.position, WAIT) => match found {
+                Ok(found) => Ok(found),
+                // that connection heals by itself; this one decides whether the session goes on
+                Err(_) => Ok(entries),
+            },
+            () = self.router.stop.begun() => Ok(entries),
+        }
+    }
+
+    async fn route_all(&mut self, mut batch: Batch) -> Result<(), End> {
+        let (mut limit, mut done, mut stale) = (usize::MAX, 0, 0);
+        while batch.len() > 0 {
+            let slice = batch.slice(limit, done);
+            match self.route_slice(&batch, &slice).await {
+                Ok(Routed::Done(routed)) => {
+                    stale = 0;
+                    done = if slice.complete { 0 } else { done + slice.queues.len() };
+                    self.took(&batch, &slice);
+                    for (uid, position) in routed.detached {
+                        tracing::warn!(bus = self.bus(), uid, %position, "a queue is at its quota; later events wait in the bus");
+                        self.router.metrics.detached.inc();
+                        self.table.set_fill(&uid, Some(position), routed.generation);
+                        self.detached(&uid);
+                        batch.decide(&uid, &self.table);
+                        done = 0;
+                    }
+                    if slice.complete {
+                        batch.advance(slice.end);
+                    }
+                }
+                Ok(Routed::Fenced) => return Err(End::Fenced),
+                Ok(Routed::Stale { position }) if position == self.position => {
+                    stale += 1;
+                    if stale > 1 {
+                        limit = (limit.min(batch.len()) / 2).max(1);
+                    }
+                    done = 0;
+                    self.reload(&mut batch).await?;
+                }
+                Ok(Routed::Stale { .. }) => return Err(End::Moved),
+                Err(Error::Full(_)) => {
+                    self.renew().await?;
+                    self.tend_space(true).await?;
+                    self.router.pause(FULL_PAUSE).await;
+                    if self.router.stop.has_begun() {
+                        return Ok(());
+                    }
+                    self.reload(&mut batch).await?;
+                    done = 0;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn route_slice(&self, batch: &Batch, slice: &Slice) -> Result<Routed<cursor::Batch>, Error> {
+        let entries: Vec<&Entry> = slice.entries.iter().map(|index| batch.entry(*index)).collect();
+        let quota = self.space.quota();
+        let queues: Vec<_> = slice.queues.iter().map(|(uid, indices)| (uid.as_str(), quota, indices.clone())).collect();
+        let call = RouteCall {
+            token: &self.token,
+            expected: self.position,
+            new: batch.entry(slice.end).sequence,
+            generation: self.table.generation,
+            last: slice.complete,
+            unmatched: slice.unmatched,
+            entries: &entries,
+            queues: &queues,
+        };
+        cursor::route(&self.link, self.bus(), &call).await
+    }
+
+    /// Counts what a call did and follows the cursor.
+    fn took(&mut self, batch: &Batch, slice: &Slice) {
+        let appends: usize = slice.queues.values().map(Vec::len).sum();
+        self.router.metrics.routed.inc_by(appends as u64);
+        self.router.metrics.unmatched.inc_by(slice.unmatched);
+        if slice.complete {
+            self.position = batch.entry(slice.end).sequence;
+        }
+    }
+
+    /// Learns what the control plane changed, and decides again for those destinations only.
+    async fn reload(&mut self, batch: &mut Batch) -> Result<(), End> {
+        let loaded = cursor::load(&self.link, self.bus(), Some(self.table.generation)).await?;
+        if loaded.position != self.position {
+            return Err(End::Moved);
+        }
+        for uid in self.table.apply(loaded) {
+            batch.decide(&uid, &self.table);
+        }
+        Ok(())
+    }
+
+    /// The same outside of a batch.
+    async fn reload_table(&mut self) -> Result<(), End> {
+        let loaded = cursor::load(&self.link, self.bus(), Some(self.table.generation)).await?;
+        if loaded.position != self.position {
+            return Err(End::Moved);
+        }
+        self.table.apply(loaded);
+        Ok(())
+    }
+
+    /// Its queue is full: it waits until there is room again.
+    fn detached(&mut self, uid: &str) {
+        if let Some(live) = self.table.get_mut(uid) {
+            live.is_full = true;
+        }
+    }
+}

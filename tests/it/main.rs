@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bus;
+mod commands;
 mod harness;
 mod receiver;
 mod support;

@@ -1,6 +1,7 @@
 -- create(uid, namespace/name, route, latest | earliest | ID): makes route, queue and group of a destination, or what is missing of them.
--- EXISTS: it is routed already. TAKEN: the name belongs to another uid that is routed.
+-- NOBUS: say hello again. EXISTS: it is routed already. TAKEN: the name belongs to another uid that is routed.
 local uid, name, route, start = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+if call('EXISTS', C) == 0 then return { 'NOBUS' } end
 local st, q = P .. 'st:' .. uid, P .. 'q:' .. uid
 if call('HEXISTS', ROUTES, uid) == 1 then return { 'EXISTS', call('HGET', st, 'start') or '0-0' } end
 local other = call('HGET', NAMES, name)

@@ -13,11 +13,10 @@ while at <= #ARGV do
   local flat = {}
   for k = 1, width do flat[k] = ARGV[at + 1 + k] end
   local size = size_of(flat)
-  if not fits(queue, id, size, quota) then
+  if not fits(queue, id, size, quota) or not append_to(queue, id, flat, size) then
     new = reached
     break
   end
-  append_to(queue, id, flat, size)
   reached = id
   at = at + 2 + width
 end

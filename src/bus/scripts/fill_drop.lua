@@ -11,7 +11,7 @@ while at <= #ARGV do
   local id, width = ARGV[at], tonumber(ARGV[at + 1])
   local flat = {}
   for k = 1, width do flat[k] = ARGV[at + 1 + k] end
-  drop_from(queue, id, flat)
+  if not drop_from(queue, id, flat) then break end
   at = at + 2 + width
 end
 close_queue(queue)

@@ -28,4 +28,4 @@ for _, consumer in ipairs(call('XINFO', 'CONSUMERS', q, 'delivery')) do
     break
   end
 end
-return { 'OK', call('HGETALL', P .. 'st:' .. uid) }
+return { 'OK', call('HGETALL', P .. 'st:' .. uid), num(now()) }

@@ -10,7 +10,8 @@ local function open_queue(uid)
   }
 end
 
--- XADD with the entry's own ID: true if it is new, false if it is already there. A queue that is gone is made again.
+-- XADD with the entry's own ID: true if it is new, false if it is already there. A queue that is gone is made again; a key that is no stream
+-- gives nil and the error.
 local function xadd(queue, id, flat)
   local got = redis.pcall('XADD', queue.q, 'NOMKSTREAM', id, unpack(flat))
   if not got or (type(got) == 'table' and got.err and string.find(got.err, 'WRONGTYPE', 1, true)) then
@@ -20,7 +21,7 @@ local function xadd(queue, id, flat)
   end
   if type(got) == 'table' and got.err then
     if string.find(got.err, 'equal or smaller', 1, true) then return false end
-    error(got.err)
+    return nil, got.err
   end
   return true
 end
@@ -32,18 +33,25 @@ local function fits(queue, id, size, quota)
   return not last or call('XLEN', queue.q) == 0 or not less(last, id)
 end
 
+-- false if the queue cannot take it: its key is no stream
 local function append_to(queue, id, flat, size)
-  if not xadd(queue, id, flat) then return end
-  queue.appended = queue.appended + 1
-  queue.bytes = queue.bytes + size
+  local new = xadd(queue, id, flat)
+  if new then
+    queue.appended = queue.appended + 1
+    queue.bytes = queue.bytes + size
+  end
+  return new ~= nil
 end
 
 -- XADD and XDEL: the ID is used up, the event counted as dropped.
 local function drop_from(queue, id, flat)
-  if not xadd(queue, id, flat) then return end
-  call('XDEL', queue.q, id)
-  queue.appended = queue.appended + 1
-  queue.dropped = queue.dropped + 1
+  local new = xadd(queue, id, flat)
+  if new then
+    call('XDEL', queue.q, id)
+    queue.appended = queue.appended + 1
+    queue.dropped = queue.dropped + 1
+  end
+  return new ~= nil
 end
 
 local function close_queue(queue)

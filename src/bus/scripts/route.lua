@@ -26,14 +26,13 @@ while at <= #ARGV do
     local reached = exp
     for k = 1, count do
       local entry = entries[tonumber(ARGV[at + 2 + k])]
-      if not fits(queue, entry[1], entry[3], quota) then
+      if not fits(queue, entry[1], entry[3], quota) or not append_to(queue, entry[1], entry[2], entry[3]) then
         call('HSET', FILLS, uid, reached)
         answer[2] = num(changed(uid))
         answer[#answer + 1] = uid
         answer[#answer + 1] = reached
         break
       end
-      append_to(queue, entry[1], entry[2], entry[3])
       reached = entry[1]
     end
     close_queue(queue)

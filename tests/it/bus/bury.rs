@@ -25,7 +25,7 @@ async fn a_buried_event_is_kept_with_the_reason() {
     bus.route(&["u"]).await;
     let tenure = bus.lease("u").await;
     read_all(&tenure).await;
-    done(tenure.fail(id, 2, "Status", Some(422), "bad", Duration::ZERO).await);
+    done(tenure.fail(id, 2, "Status", Some(422), "bad", Some(Duration::ZERO)).await);
     let burial = Burial { class: "Status", message: "bad field", ..burial(id) };
     assert_eq!(done(tenure.bury(&burial).await), Buried::Done);
     assert_eq!((bus.queue("u").len(), bus.consumers("u")["w"], bus.trial("u", id)), (0, 0, None));

@@ -191,7 +191,7 @@ impl Run {
                 same(answer, destination.begin(id, n, solo, mine))
             }
             Op::Fail(_, _, n) => {
-                let answer = tenure.fail(id, n, "Timeout", None, "", Duration::ZERO).await.unwrap();
+                let answer = tenure.fail(id, n, "Timeout", None, "", Some(Duration::ZERO)).await.unwrap();
                 same(answer, destination.fail(id, n))
             }
             Op::Abort(..) => same(tenure.abort(id).await.unwrap(), destination.abort(id)),

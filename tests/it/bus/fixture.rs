@@ -168,13 +168,17 @@ impl Bus {
 
     pub async fn trim(&self, bound: Sequence) -> Routed<Sequence> {
         let generation = self.load().await.generation;
-        cursor::trim(&self.link, &self.name, &self.router, bound, generation).await.unwrap()
+        match cursor::trim(&self.link, &self.name, &self.router, bound, generation).await.unwrap() {
+            Routed::Done((held, _)) => Routed::Done(held),
+            Routed::Fenced => Routed::Fenced,
+            Routed::Stale { position } => Routed::Stale { position },
+        }
     }
 
     /// Takes a queue, as a new worker.
     pub async fn lease(&self, uid: &str) -> Tenure {
         let (token, leased) = lease::lease(&self.link, &self.name, uid, &Tokens::in_memory()).await.unwrap();
-        assert!(matches!(leased, Leased::Held(_)), "{leased:?}");
+        assert!(matches!(leased, Leased::Held { .. }), "{leased:?}");
         self.tenure(uid, &token)
     }
 
@@ -362,6 +366,8 @@ pub fn route(name: &str) -> Route {
         state: RouteState::Open,
         suspend: false,
         dead_letter_max_age: Duration::from_secs(60),
+        unresolved: None,
+        owner: String::new(),
     }
 }
 

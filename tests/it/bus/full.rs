@@ -72,7 +72,7 @@ async fn a_full_redis_is_drained() {
     let read = read_all(&tenure).await;
     assert_eq!(settle(&tenure, &read[..1]).await, 1);
     done(tenure.begin(owed[1], 1, true, false).await);
-    done(tenure.fail(owed[1], 1, "Timeout", None, "slow", Duration::ZERO).await);
+    done(tenure.fail(owed[1], 1, "Timeout", None, "slow", Some(Duration::ZERO)).await);
     done(tenure.begin(owed[1], 2, true, false).await);
     done(tenure.abort(owed[1]).await);
     done(tenure.reset(&[owed[1]]).await);

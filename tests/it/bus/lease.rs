@@ -17,14 +17,14 @@ async fn a_queue_has_one_owner() {
     bus.owe("u", 1).await;
     let tokens = Tokens::in_memory();
     let (token, leased) = lease_with(&bus, "u", &tokens).await;
-    let Leased::Held(state) = leased else { panic!("{leased:?}") };
+    let Leased::Held { state, .. } = leased else { panic!("{leased:?}") };
     assert_eq!((state["routed"].as_str(), bus.cli(&["GET", &bus.key("own", "u")])), ("1", token.clone()));
     let left: u64 = bus.cli(&["PTTL", &bus.key("own", "u")]).parse().unwrap();
     assert!(left <= 6000);
     assert_eq!(lease_with(&bus, "u", &Tokens::in_memory()).await.1, Leased::Busy);
     assert_eq!(bus.cli(&["GET", &bus.key("own", "u")]), token);
     let (again, leased) = lease_with(&bus, "u", &tokens).await;
-    assert!(matches!(leased, Leased::Held(_)), "its own token does not lock it out");
+    assert!(matches!(leased, Leased::Held { .. }), "its own token does not lock it out");
     assert_ne!(again, token);
     assert!(bus.tenure("u", &token).renew().await.unwrap().is_none(), "the earlier token is over");
     bus.check();
@@ -39,7 +39,7 @@ async fn a_lost_answer_does_not_lock_the_owner_out() {
     // three leases whose answers never came; the server knows of the second alone
     let sent: Vec<String> = (0..3).map(|_| tokens.next(&name).0).collect();
     bus.cli(&["SET", &bus.key("own", "u"), &sent[1], "PX", "60000"]);
-    assert!(matches!(lease_with(&bus, "u", &tokens).await.1, Leased::Held(_)));
+    assert!(matches!(lease_with(&bus, "u", &tokens).await.1, Leased::Held { .. }));
 }
 
 #[tokio::test]
@@ -220,7 +220,7 @@ async fn every_change_of_a_queue_is_refused_with_another_token() {
     other.release().await.unwrap();
     assert!(matches!(other.read(Sequence::ZERO, 10, 1000, 0).await.unwrap(), Answered::Fenced));
     assert_eq!(other.begin(id, 2, false, false).await.unwrap(), Answered::Fenced);
-    assert_eq!(other.fail(id, 2, "Timeout", None, "", std::time::Duration::ZERO).await.unwrap(), Answered::Fenced);
+    assert_eq!(other.fail(id, 2, "Timeout", None, "", Some(std::time::Duration::ZERO)).await.unwrap(), Answered::Fenced);
     assert_eq!(other.abort(id).await.unwrap(), Answered::Fenced);
     assert_eq!(other.reset(&[id]).await.unwrap(), Answered::Fenced);
     assert_eq!(other.settle(&[event]).await.unwrap(), Answered::Fenced);

@@ -95,7 +95,7 @@ async fn an_event_comes_with_the_trouble_it_had() {
     let owed = bus.owe("u", 2).await;
     let tenure = bus.lease("u").await;
     read_all(&tenure).await;
-    done(tenure.fail(owed[0], 3, "Status", Some(503), "busy", Duration::from_secs(60)).await);
+    done(tenure.fail(owed[0], 3, "Status", Some(503), "busy", Some(Duration::from_secs(60))).await);
     let read = read_all(&bus.take_over("u").await).await;
     let trial = read[0].trial.clone().unwrap();
     assert_eq!((trial.n, trial.open, trial.class.as_deref()), (3, false, Some("Status")));

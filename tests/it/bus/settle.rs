@@ -75,7 +75,7 @@ async fn a_success_after_failures_is_a_retry() {
     let owed = bus.owe("u", 2).await;
     let tenure = bus.lease("u").await;
     let read = read_all(&tenure).await;
-    done(tenure.fail(owed[0], 1, "Timeout", None, "", Duration::ZERO).await);
+    done(tenure.fail(owed[0], 1, "Timeout", None, "", Some(Duration::ZERO)).await);
     let events = [2, 1].into_iter().zip(&read);
     let events: Vec<_> = events.map(|(attempts, owed)| Settled { id: owed.entry.sequence, size: owed.entry.size(), attempts }).collect();
     assert_eq!(done(tenure.settle(&events).await), 2);

@@ -35,7 +35,7 @@ async fn a_status_tells_all_at_one_moment() {
     done(tenure.bury(&burial(read[1].entry.sequence)).await);
     done(tenure.bury(&Burial { fate: Fate::Drop, ..burial(read[2].entry.sequence) }).await);
     let head = read[3].entry.sequence;
-    done(tenure.fail(head, 2, "Status", Some(503), "busy", Duration::from_secs(9)).await);
+    done(tenure.fail(head, 2, "Status", Some(503), "busy", Some(Duration::from_secs(9))).await);
     done(tenure.halt("Unauthorized").await);
     done(tenure.report("Halted", "401", "plan-7", Some("nonce")).await);
     routed(bus.detach("u").await);

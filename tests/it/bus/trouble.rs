@@ -44,14 +44,14 @@ async fn a_failed_attempt_is_closed_and_counted() {
     let (bus, tenure, id) = owned().await;
     let before = bus.time();
     done(tenure.begin(id, 1, true, false).await);
-    done(tenure.fail(id, 1, "Status", Some(503), "busy", Duration::from_secs(5)).await);
+    done(tenure.fail(id, 1, "Status", Some(503), "busy", Some(Duration::from_secs(5))).await);
     let trial = bus.trial("u", id).unwrap();
     assert_eq!((&trial["open"], &trial["solo"], &trial["class"]), (&json!(false), &json!(false), &json!("Status")));
     assert_eq!((&trial["code"], &trial["msg"]), (&json!(503), &json!("busy")));
     let (first, next) = (trial["first"].as_f64().unwrap(), trial["next"].as_f64().unwrap());
     assert!(first >= before as f64 && next - first == 5000.0);
     assert_eq!((bus.count("u", "failed"), bus.count("u", "retried")), (1, 0));
-    done(tenure.fail(id, 2, "Timeout", None, "slow", Duration::ZERO).await);
+    done(tenure.fail(id, 2, "Timeout", None, "slow", Some(Duration::ZERO)).await);
     let trial = bus.trial("u", id).unwrap();
     assert_eq!((&trial["n"], trial["first"].as_f64(), trial.get("code")), (&json!(2), Some(first), None));
     assert_eq!((bus.count("u", "failed"), bus.count("u", "retried")), (2, 1));
@@ -62,7 +62,7 @@ async fn a_failed_attempt_is_closed_and_counted() {
 #[tokio::test]
 async fn a_wait_without_end_is_kept() {
     let (bus, tenure, id) = owned().await;
-    done(tenure.fail(id, 1, "Timeout", None, "\u{1F4EF} \"quoted\"", Duration::MAX).await);
+    done(tenure.fail(id, 1, "Timeout", None, "\u{1F4EF} \"quoted\"", Some(Duration::MAX)).await);
     let read = read_all(&bus.take_over("u").await).await;
     assert!(read[0].trial.as_ref().unwrap().next > 1e18);
     assert_eq!(bus.trial("u", id).unwrap()["msg"], "\u{1F4EF} \"quoted\"");
@@ -91,7 +91,7 @@ async fn an_event_without_trouble_has_nothing_to_take_back() {
 #[tokio::test]
 async fn a_reset_event_has_all_its_retries_again() {
     let (bus, tenure, id) = owned().await;
-    done(tenure.fail(id, 7, "Status", Some(500), "broken", Duration::from_secs(60)).await);
+    done(tenure.fail(id, 7, "Status", Some(500), "broken", Some(Duration::from_secs(60))).await);
     done(tenure.reset(&[id, id.next()]).await);
     let trial = bus.trial("u", id).unwrap();
     assert_eq!((&trial["n"], &trial["next"], &trial["class"]), (&json!(0), &json!(0), &json!("Status")));
@@ -109,7 +109,7 @@ async fn an_event_that_is_gone_is_forgotten() {
         bus.cli(&["XDEL", &queue, &id.to_string()]);
         let gone = match by {
             0 => tenure.begin(id, 2, false, false).await.unwrap() == Answered::Gone,
-            1 => tenure.fail(id, 1, "Timeout", None, "", Duration::ZERO).await.unwrap() == Answered::Gone,
+            1 => tenure.fail(id, 1, "Timeout", None, "", Some(Duration::ZERO)).await.unwrap() == Answered::Gone,
             _ => tenure.abort(id).await.unwrap() == Answered::Gone,
         };
         assert!(gone);

@@ -1,0 +1,285 @@
+//! Every metric, with the prefix `posthorn_`. Labels are words of an enum or bounded names, never free text.
+//!
+//! Times are in seconds, sizes in bytes. Counters of events and attempts count since the start of the process; the totals since the creation of a
+//! destination are in its status.
+
+use super::destination::{DestinationFamilies, DestinationMetrics};
+use crate::bus::connection;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// All metrics of one process. Made once, shared.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// What ingest counts.
+    pub ingest: IngestMetrics,
+    /// What the supervised connections count.
+    pub redis: RedisMetrics,
+    routers: RouterFamilies,
+    destinations: DestinationFamilies,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub fn new() -> Arc<Metrics> {
+        let mut registry = Registry::with_prefix("posthorn");
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "Version of this binary", build);
+        let ingest = IngestMetrics::register(&mut registry);
+        let redis = RedisMetrics::register(&mut registry);
+        let routers = RouterFamilies::register(&mut registry);
+        let destinations = DestinationFamilies::register(&mut registry);
+        Arc::new(Metrics { registry, ingest, redis, routers, destinations })
+    }
+
+    /// The handles of one bus for its router; every value is there from the first call.
+    pub fn router(&self, bus: &str) -> RouterMetrics {
+        self.routers.of(bus)
+    }
+
+    /// The handles of one destination for its lane; every value is there from the first call. Keep them.
+    pub fn destination(&self, namespace: &str, name: &str) -> DestinationMetrics {
+        self.destinations.of(namespace, name)
+    }
+
+    /// Forgets a destination that is gone.
+    pub fn remove_destination(&self, namespace: &str, name: &str) {
+        self.destinations.remove(namespace, name);
+    }
+
+    /// OpenMetrics text.
+    pub fn encode(&self) -> String {
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry).expect("writing to a string never fails");
+        page
+    }
+}
+
+/// What became of an event at ingest; a refused request counts once, whatever it held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(missing_docs, reason = "each is the type of a problem, see `ingest::problem`")]
+pub enum IngestResult {
+    Accepted,
+    Duplicate,
+    Invalid,
+    TooLarge,
+    UnsupportedMediaType,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    Timeout,
+    RateLimited,
+    Overloaded,
+    StorageFull,
+    StorageUnavailable,
+    OutcomeUnknown,
+}
+
+impl IngestResult {
+    const ALL: [IngestResult; 14] = [
+        IngestResult::Accepted,
+        IngestResult::Duplicate,
+        IngestResult::Invalid,
+        IngestResult::TooLarge,
+        IngestResult::UnsupportedMediaType,
+        IngestResult::Unauthorized,
+        IngestResult::Forbidden,
+        IngestResult::NotFound,
+        IngestResult::Timeout,
+        IngestResult::RateLimited,
+        IngestResult::Overloaded,
+        IngestResult::StorageFull,
+        IngestResult::StorageUnavailable,
+        IngestResult::OutcomeUnknown,
+    ];
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: IngestResult,
+}
+
+/// What ingest counts.
+#[derive(Clone, Debug)]
+pub struct IngestMetrics {
+    events: Family<ResultLabel, Counter>,
+    /// From the end of the request's head to the answer, seconds.
+    pub duration: Histogram,
+    /// Open connections.
+    pub connections: Gauge,
+    /// Connections closed at once because their address had too many.
+    pub connections_refused: Counter,
+}
+
+impl IngestMetrics {
+    fn register(registry: &mut Registry) -> IngestMetrics {
+        let metrics = IngestMetrics {
+            events: Family::default(),
+            duration: Histogram::new(exponential_buckets(0.000_5, 2.0, 15)),
+            connections: Gauge::default(),
+            connections_refused: Counter::default(),
+        };
+        for result in IngestResult::ALL {
+            drop(metrics.events.get_or_create(&ResultLabel { result }));
+        }
+        registry.register("ingest_events", "Events that were sent to ingest, by what became of them", metrics.events.clone());
+        registry.register("ingest_duration_seconds", "From the head of a request to its answer", metrics.duration.clone());
+        registry.register("ingest_connections", "Open connections", metrics.connections.clone());
+        let help = "Connections closed at once because their address had too many";
+        registry.register("ingest_connections_refused", help, metrics.connections_refused.clone());
+        metrics
+    }
+
+    /// Counts events.
+    pub fn count(&self, result: IngestResult, events: u64) {
+        self.events.get_or_create(&ResultLabel { result }).inc_by(events);
+    }
+
+    /// How many were counted.
+    pub fn counted(&self, result: IngestResult) -> u64 {
+        self.events.get_or_create(&ResultLabel { result }).get()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+enum RedisClass {
+    Full,
+    Refused,
+    Unavailable,
+    Unknown,
+    Protocol,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RedisClassLabel {
+    class: RedisClass,
+}
+
+/// What the supervised connections count.
+#[derive(Clone, Debug)]
+pub struct RedisMetrics {
+    errors: Family<RedisClassLabel, Counter>,
+    /// Connections opened since the start.
+    pub connections_opened: Counter,
+    /// Connections that are open now.
+    pub connections: Gauge,
+}
+
+impl RedisMetrics {
+    fn register(registry: &mut Registry) -> RedisMetrics {
+        let metrics = RedisMetrics { errors: Family::default(), connections_opened: Counter::default(), connections: Gauge::default() };
+        let classes = [RedisClass::Full, RedisClass::Refused, RedisClass::Unavailable, RedisClass::Unknown, RedisClass::Protocol];
+        for class in classes {
+            drop(metrics.errors.get_or_create(&RedisClassLabel { class }));
+        }
+        registry.register("redis_errors", "Calls to Redis that failed", metrics.errors.clone());
+        registry.register("redis_connections_opened", "Connections to Redis opened since the start", metrics.connections_opened.clone());
+        registry.register("redis_connections", "Connections to Redis that are open now", metrics.connections.clone());
+        metrics
+    }
+
+    /// Counts a failed call by its class.
+    pub fn count(&self, error: &connection::Error) {
+        let class = match error {
+            connection::Error::Full(_) => RedisClass::Full,
+            connection::Error::Refused(_) => RedisClass::Refused,
+            connection::Error::Unavailable(_) => RedisClass::Unavailable,
+            connection::Error::Unknown(_) => RedisClass::Unknown,
+            connection::Error::Protocol(_) | connection::Error::TooNew { .. } => RedisClass::Protocol,
+        };
+        self.errors.get_or_create(&RedisClassLabel { class }).inc();
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BusLabel {
+    bus: String,
+}
+
+/// Seconds, as a gauge.
+pub type Seconds = Gauge<f64, AtomicU64>;
+
+/// What the router of one bus counts.
+#[derive(Clone, Debug)]
+pub struct RouterMetrics {
+    /// Appends to queues.
+    pub routed: Counter,
+    /// Events that no filter took.
+    pub unmatched: Counter,
+    /// Ingest time of the last event routed, seconds since the epoch.
+    pub position: Seconds,
+    /// Age of the oldest event that is not routed yet; 0 when all are.
+    pub lag: Seconds,
+    /// Queues detached because they were at their quota or more than their share.
+    pub detached: Counter,
+}
+
+#[derive(Debug, Default)]
+struct RouterFamilies {
+    routed: Family<BusLabel, Counter>,
+    unmatched: Family<BusLabel, Counter>,
+    position: Family<BusLabel, Seconds>,
+    lag: Family<BusLabel, Seconds>,
+    detached: Family<BusLabel, Counter>,
+}
+
+impl RouterFamilies {
+    fn register(registry: &mut Registry) -> RouterFamilies {
+        let families = RouterFamilies::default();
+        registry.register("routed_events", "Appends to queues of destinations", families.routed.clone());
+        registry.register("unmatched_events", "Events that no filter took", families.unmatched.clone());
+        registry.register("router_position_timestamp_seconds", "Ingest time of the last event routed", families.position.clone());
+        registry.register("router_lag_seconds", "Age of the oldest event that is not routed yet", families.lag.clone());
+        registry.register("router_detached_queues", "Queues detached for want of space", families.detached.clone());
+        families
+    }
+
+    fn of(&self, bus: &str) -> RouterMetrics {
+        let label = BusLabel { bus: bus.to_owned() };
+        RouterMetrics {
+            routed: self.routed.get_or_create_owned(&label),
+            unmatched: self.unmatched.get_or_create_owned(&label),
+            position: self.position.get_or_create_owned(&label),
+            lag: self.lag.get_or_create_owned(&label),
+            detached: self.detached.get_or_create_owned(&label),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_values_are_there_from_the_start() {
+        let page = Metrics::new().encode();
+        for line in [
+            "posthorn_ingest_events_total{result=\"Accepted\"} 0",
+            "posthorn_ingest_events_total{result=\"OutcomeUnknown\"} 0",
+            "posthorn_ingest_duration_seconds_count 0",
+            "posthorn_redis_errors_total{class=\"Full\"} 0",
+            concat!("posthorn_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "# EOF",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_router_has_its_values_from_the_start() {
+        let metrics = Metrics::new();
+        let router = metrics.router("default");
+        router.routed.inc_by(3);
+        let page = metrics.encode();
+        assert!(page.contains("posthorn_routed_events_total{bus=\"default\"} 3"), "{page}");
+        assert!(page.contains("posthorn_router_lag_seconds{bus=\"default\"} 0"), "{page}");
+    }
+}

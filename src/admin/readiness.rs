@@ -1,0 +1,138 @@
+//! What a process waits for before it is ready.
+
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Everything that one process waits for. Cheap to clone.
+///
+/// A process is ready when every gate is open, and it is not draining. Without any gate it has not even begun.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    gates: Vec<(&'static str, Waiting)>,
+    draining: bool,
+}
+
+/// Why a gate is closed; `None` if it is open.
+type Waiting = Option<String>;
+
+/// One thing that a process waits for. Closed at first; dropping it leaves it as it is.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    all: Readiness,
+    name: &'static str,
+}
+
+impl Readiness {
+    /// The gate of that name; closed when it is new.
+    pub fn gate(&self, name: &'static str) -> Gate {
+        let mut state = self.lock();
+        if state.gates.iter().all(|(known, _)| *known != name) {
+            state.gates.push((name, Some("starting".to_owned())));
+        }
+        Gate { all: self.clone(), name }
+    }
+
+    /// Makes the process not ready for good: it is going to end.
+    pub fn drain(&self) {
+        self.lock().draining = true;
+    }
+
+    /// Whether the process is ready.
+    pub fn is_ready(&self) -> bool {
+        let state = self.lock();
+        !state.draining && !state.gates.is_empty() && state.gates.iter().all(|(_, waiting)| waiting.is_none())
+    }
+
+    /// A line for each gate: `[+]redis ok` or `[-]redis: connection refused`.
+    pub fn report(&self) -> String {
+        let state = self.lock();
+        let mut text = String::new();
+        if state.gates.is_empty() {
+            text.push_str("[-]process: starting\n");
+        }
+        for (name, waiting) in &state.gates {
+            let _ = match waiting {
+                None => writeln!(text, "[+]{name} ok"),
+                Some(reason) => writeln!(text, "[-]{name}: {reason}"),
+            };
+        }
+        if state.draining {
+            text.push_str("[-]shutdown: draining\n");
+        }
+        text
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gate {
+    /// What it was waiting for is there.
+    pub fn set_ready(&self) {
+        self.set(None);
+    }
+
+    /// It waits, for this reason: one line for a person, without credentials.
+    pub fn set_waiting(&self, reason: impl Into<String>) {
+        self.set(Some(reason.into().replace(['\n', '\r'], " ")));
+    }
+
+    /// As a check found it.
+    pub fn set_result(&self, result: Result<(), String>) {
+        match result {
+            Ok(()) => self.set_ready(),
+            Err(reason) => self.set_waiting(reason),
+        }
+    }
+
+    fn set(&self, waiting: Waiting) {
+        let mut state = self.all.lock();
+        if let Some(gate) = state.gates.iter_mut().find(|(name, _)| *name == self.name) {
+            if gate.1.is_some() != waiting.is_some() {
+                tracing::info!(gate = self.name, waiting = waiting.as_deref(), "readiness changed");
+            }
+            gate.1 = waiting;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_ready_when_every_gate_is_open() {
+        let readiness = Readiness::default();
+        assert!(!readiness.is_ready(), "nothing has begun");
+        assert_eq!(readiness.report(), "[-]process: starting\n");
+        let (redis, plans) = (readiness.gate("redis"), readiness.gate("plans"));
+        redis.set_ready();
+        plans.set_waiting("no plan\nread yet");
+        assert!(!readiness.is_ready());
+        assert_eq!(readiness.report(), "[+]redis ok\n[-]plans: no plan read yet\n");
+        plans.set_ready();
+        assert!(readiness.is_ready());
+    }
+
+    #[test]
+    fn the_same_name_is_the_same_gate() {
+        let readiness = Readiness::default();
+        readiness.gate("redis").set_ready();
+        readiness.gate("redis");
+        assert!(readiness.is_ready());
+    }
+
+    #[test]
+    fn a_draining_process_is_never_ready_again() {
+        let readiness = Readiness::default();
+        let gate = readiness.gate("redis");
+        readiness.drain();
+        gate.set_ready();
+        assert!(!readiness.is_ready());
+        assert_eq!(readiness.report(), "[+]redis ok\n[-]shutdown: draining\n");
+    }
+}

@@ -1,0 +1,106 @@
+//! What the roles have in common when each runs in a process of its own.
+
+use super::setting::Setting;
+use crate::admin::{self, Admin, Metrics, Readiness};
+use crate::bus::lease::Tokens;
+use crate::bus::{RedisUrl, Supervisor, safety};
+use crate::settings::Settings;
+use crate::shutdown::Shutdown;
+use anyhow::Context as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// Flags of every role.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RoleArgs {
+    /// Where Redis is: redis://host:6379, rediss://… (TLS) or unix:///path [default: redis://127.0.0.1:6379]
+    #[arg(long, env = "POSTHORN_REDIS_URL", hide_env_values = true, value_name = "URL", default_value = "", hide_default_value = true)]
+    redis: Setting<String>,
+    /// Settings of the buses (posthorn.yaml) [default: one bus, `default`]
+    #[arg(long, env = "POSTHORN_CONFIG", value_name = "FILE", default_value = "", hide_default_value = true)]
+    config: Setting<PathBuf>,
+    /// Where /livez, /readyz and /metrics are [default: 127.0.0.1:9090]
+    #[arg(long, env = "POSTHORN_ADMIN_LISTEN", value_name = "ADDR", default_value = "", hide_default_value = true)]
+    admin_listen: Setting<SocketAddr>,
+    /// Run although Redis may lose events that were accepted (no append-only file, eviction, fsync)
+    #[arg(long, env = "POSTHORN_UNSAFE_STORAGE", value_parser = clap::builder::FalseyValueParser::new())]
+    unsafe_storage: bool,
+}
+
+/// Where a role keeps the tokens of its leases.
+#[derive(Debug, clap::Args)]
+pub struct TokenArgs {
+    /// Directory for the tokens of its leases, of this process alone: with it a restarted process goes on at once instead of after 6 s
+    #[arg(long, env = "POSTHORN_TOKEN_DIR", value_name = "DIR", default_value = "", hide_default_value = true)]
+    token_dir: Setting<PathBuf>,
+}
+
+/// What a role works with.
+pub struct Role {
+    /// Where Redis is.
+    pub redis: RedisUrl,
+    /// The buses.
+    pub settings: Arc<Settings>,
+    /// What is shown on the admin port.
+    pub admin: Admin,
+    /// When to end.
+    pub shutdown: Shutdown,
+    end_admin: Shutdown,
+    admin_task: JoinHandle<()>,
+}
+
+impl RoleArgs {
+    /// Opens the admin port, then waits for Redis and checks that it keeps what it accepts; `None` if it was told to end meanwhile.
+    ///
+    /// # Errors
+    /// If a flag or the settings are wrong, the port is in use, or Redis would lose events.
+    pub async fn start(self, name: &'static str) -> anyhow::Result<Option<Role>> {
+        let redis: RedisUrl = self.redis.0.as_deref().unwrap_or("redis://127.0.0.1:6379").parse().context("--redis")?;
+        let settings = Arc::new(self.config.0.as_deref().map(Settings::read).transpose()?.unwrap_or_default());
+        let shutdown = Shutdown::on_signals().context("signal handlers cannot be installed")?;
+        let address = self.admin_listen.0.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090)));
+        let listener = TcpListener::bind(address).await.with_context(|| cannot_listen(address, "--admin-listen"))?;
+        let (admin, end_admin) = (Admin { readiness: Readiness::default(), metrics: Metrics::new() }, Shutdown::new());
+        let admin_task = tokio::spawn(admin::serve(listener, admin.clone(), end_admin.clone()));
+        let gate = admin.readiness.gate("storage");
+        gate.set_waiting("no connection to redis yet");
+        let supervisor = Supervisor::start(redis.clone(), "check");
+        tokio::select! {
+            safe = safety::require(&supervisor, settings.declared_fsync(), self.unsafe_storage) => safe?,
+            () = shutdown.begun() => return Ok(None),
+        }
+        gate.set_ready();
+        tracing::info!(role = name, %redis, admin_listen = %address, buses = settings.buses.len(), "running");
+        Ok(Some(Role { redis, settings, admin, shutdown, end_admin, admin_task }))
+    }
+}
+
+impl Role {
+    /// Ends the admin port, last of all.
+    pub async fn end(self) {
+        self.end_admin.begin();
+        // a panic there was logged already
+        let _ = self.admin_task.await;
+    }
+}
+
+impl TokenArgs {
+    /// The tokens, kept in the directory if there is one.
+    ///
+    /// # Errors
+    /// If the directory cannot be used.
+    pub fn open(&self) -> anyhow::Result<Arc<Tokens>> {
+        match &self.token_dir.0 {
+            Some(directory) => Ok(Arc::new(Tokens::open(directory)?)),
+            None => Ok(Arc::new(Tokens::in_memory())),
+        }
+    }
+}
+
+/// What is said when an address cannot be had.
+pub(super) fn cannot_listen(address: SocketAddr, flag: &str) -> String {
+    format!("cannot listen on {address}; choose another address with {flag}")
+}

@@ -1,0 +1,221 @@
+//! From a valid `EventDestination` and the Secrets at hand to what a worker and the router run from.
+
+mod credentials;
+mod sink;
+
+use super::{BackoffPolicy, Delivery, OnExhausted, Plan, Route, RouteState, Secret, Sink, Start, Unresolved};
+use crate::api::not_yet::{self, Place};
+use crate::api::objects::Objects;
+use crate::api::spec::{self, EventDestination, EventDestinationSpec};
+use crate::api::{filter, values};
+use crate::filter::Filter;
+use aws_lc_rs::digest;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::fmt;
+use std::time::Duration;
+
+/// What one destination becomes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// For the worker; or what it refers to that is missing or wrong. Its events are routed all the same, and wait.
+    pub plan: Result<Plan, Vec<Problem>>,
+    /// For the router.
+    pub route: Route,
+    /// The bus it reads.
+    pub bus: String,
+    /// Where a new queue begins.
+    pub start: Start,
+}
+
+/// Why a destination cannot be run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {message}")]
+pub struct Problem {
+    /// The field: `spec.sink.http.auth.bearer.secretKeyRef`.
+    pub path: String,
+    /// Class, as a condition shows it.
+    pub reason: Reason,
+    /// What is wrong, and what to do about it. Never a value of a Secret.
+    pub message: String,
+}
+
+/// Class of a [`Problem`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The schema offers it, the data plane does not do it yet.
+    NotImplemented,
+    /// A value that the schema should have refused.
+    InvalidSpec,
+    /// There is no such Secret.
+    SecretNotFound,
+    /// The Secret has no such key.
+    SecretKeyMissing,
+    /// The Secret does not opt in.
+    SecretNotAllowed,
+    /// The Secret's value cannot be what it is used as.
+    InvalidSecret,
+    /// There is no such ConfigMap, or it has no such key.
+    ConfigMapNotFound,
+    /// Not PEM certificates.
+    InvalidCABundle,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl Problem {
+    fn new(path: impl Into<String>, reason: Reason, message: impl Into<String>) -> Problem {
+        Problem { path: path.into(), reason, message: message.into() }
+    }
+
+    fn invalid(path: &str, error: impl fmt::Display) -> Problem {
+        Problem::new(path, Reason::InvalidSpec, error.to_string())
+    }
+}
+
+/// Makes the plan and the route of a valid destination. `uid` names its queue; generation and time of creation are those of its metadata
+/// (1 and empty where there are none). Deterministic: the same object and Secrets give the same plan, `id` included.
+pub fn resolve(destination: &EventDestination, uid: &str, objects: &Objects) -> Result<Resolved, Vec<Problem>> {
+    let not_yet = not_implemented(destination);
+    if !not_yet.is_empty() {
+        return Err(not_yet);
+    }
+    let EventDestinationSpec {
+        bus,
+        start_from,
+        start_time: _, // only with startFrom: Time, which is refused
+        suspend,
+        filters,
+        sink,
+        ordering: spec::Ordering { mode: _, key_attribute: _, max_in_flight: _ }, // only Strict is not refused, and it has no others
+        delivery,
+        limits: _,          // refused
+        isolation: _,       // whose worker it is, not what the worker does
+        deletion_policy: _, // only Discard is not refused
+        drain_timeout: _,   // only with deletionPolicy: Drain
+    } = &destination.spec;
+    let ObjectMeta { namespace, name, .. } = &destination.metadata;
+    let (namespace, name) = (namespace.clone().unwrap_or_default(), name.clone().unwrap_or_default());
+    let mut problems = Vec::new();
+    let sink = match sink::resolve(sink, &namespace, objects) {
+        Err(wrong) if wrong.iter().any(|problem| problem.reason == Reason::InvalidSpec) => {
+            problems.extend(wrong);
+            None
+        }
+        resolved => Some(resolved),
+    };
+    let delivery = problems.keep(resolve_delivery(delivery));
+    let filters = problems.keep(resolve_filters(filters));
+    let (Some(sink), Some((delivery, dead_letter_max_age)), Some(filters)) = (sink, delivery, filters) else {
+        return Err(problems);
+    };
+    let mut route = route(&destination.metadata, sink::shown(&destination.spec.sink), filters, *suspend, dead_letter_max_age);
+    let plan = match sink {
+        Ok((sink, sink_uri)) => {
+            route.sink_uri = sink_uri;
+            let (uid, bus, sink) = (uid.to_owned(), bus.clone(), Sink::Http(sink));
+            Ok(identified(Plan { id: String::new(), uid, bus, namespace, name, suspend: *suspend, sink, delivery }))
+        }
+        Err(problems) => {
+            route.unresolved =
+                problems.first().map(|problem| Unresolved { reason: problem.reason.to_string(), message: problem.to_string() });
+            Err(problems)
+        }
+    };
+    let start = if *start_from == spec::StartFrom::Earliest { Start::Earliest } else { Start::Latest };
+    Ok(Resolved { plan, route, bus: bus.clone(), start })
+}
+
+fn route(metadata: &ObjectMeta, sink_uri: String, filters: Vec<Filter>, suspend: bool, dead_letter_max_age: Duration) -> Route {
+    Route {
+        owner: String::new(), // who writes it fills it in
+        rev: metadata.generation.unwrap_or(1),
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+        created: metadata.creation_timestamp.as_ref().map_or_else(String::new, |time| time.0.to_string()),
+        sink_uri,
+        filters,
+        state: RouteState::Open,
+        suspend,
+        dead_letter_max_age,
+        unresolved: None,
+    }
+}
+
+/// Takes the problems out of a result.
+trait Keep {
+    fn keep<T>(&mut self, result: Result<T, Vec<Problem>>) -> Option<T>;
+}
+
+impl Keep for Vec<Problem> {
+    fn keep<T>(&mut self, result: Result<T, Vec<Problem>>) -> Option<T> {
+        result.map_err(|problems| self.extend(problems)).ok()
+    }
+}
+
+fn not_implemented(destination: &EventDestination) -> Vec<Problem> {
+    let object = serde_json::to_value(destination).expect("a destination is JSON");
+    let found = not_yet::find(&object, Place::Standalone);
+    found.into_iter().map(|found| Problem::new(found.path, Reason::NotImplemented, found.sentence)).collect()
+}
+
+/// The plan with its ID: a digest of it, another whenever anything in it is, a Secret's value included.
+fn identified(plan: Plan) -> Plan {
+    let json = serde_json::to_vec(&plan).expect("a plan is JSON");
+    let digest = digest::digest(&digest::SHA256, &json);
+    let id = digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    Plan { id, ..plan }
+}
+
+fn resolve_delivery(delivery: &spec::Delivery) -> Result<(Delivery, Duration), Vec<Problem>> {
+    let spec::Delivery { retry, backoff_policy, backoff_delay, backoff_max, timeout, max_event_age, on_exhausted, dead_letter } = delivery;
+    // `destination_ref` is refused.
+    let spec::DeadLetter { max_age, max_events, destination_ref: _ } = dead_letter;
+    let read =
+        |field: &str, text: &str| values::duration(text).map_err(|error| vec![Problem::invalid(&format!("spec.delivery.{field}"), error)]);
+    let delivery = Delivery {
+        retry: u32::try_from(*retry).ok(),
+        backoff_policy: match backoff_policy {
+            spec::BackoffPolicy::Exponential => BackoffPolicy::Exponential,
+            spec::BackoffPolicy::Linear => BackoffPolicy::Linear,
+            spec::BackoffPolicy::Constant => BackoffPolicy::Constant,
+        },
+        backoff_delay: read("backoffDelay", backoff_delay)?,
+        backoff_max: read("backoffMax", backoff_max)?,
+        timeout: read("timeout", timeout)?,
+        max_event_age: max_event_age.as_deref().map(|text| read("maxEventAge", text)).transpose()?,
+        on_exhausted: match on_exhausted {
+            spec::OnExhausted::DeadLetter => OnExhausted::DeadLetter,
+            spec::OnExhausted::Block => OnExhausted::Block,
+            spec::OnExhausted::Drop => OnExhausted::Drop,
+        },
+        max_dead_letters: u64::try_from(*max_events).unwrap_or_default(),
+    };
+    Ok((delivery, read("deadLetter.maxAge", max_age)?))
+}
+
+fn resolve_filters(filters: &[filter::Filter]) -> Result<Vec<Filter>, Vec<Problem>> {
+    filters.iter().enumerate().map(|(index, filter)| resolve_filter(filter, &format!("spec.filters[{index}]"))).collect()
+}
+
+fn resolve_filter(filter: &filter::Filter, path: &str) -> Result<Filter, Vec<Problem>> {
+    let filter::Filter { exact, prefix, suffix, cel: _, all, any, not } = filter; // cel is refused
+    let many = |name: &str, nested: &[filter::Filter]| {
+        nested.iter().enumerate().map(|(index, one)| resolve_filter(one, &format!("{path}.{name}[{index}]"))).collect::<Result<Vec<_>, _>>()
+    };
+    match (exact, prefix, suffix, all, any, not) {
+        (Some(exact), ..) => Ok(Filter::Exact(exact.clone())),
+        (_, Some(prefix), ..) => Ok(Filter::Prefix(prefix.clone())),
+        (_, _, Some(suffix), ..) => Ok(Filter::Suffix(suffix.clone())),
+        (_, _, _, Some(all), ..) => Ok(Filter::All(many("all", all)?)),
+        (_, _, _, _, Some(any), _) => Ok(Filter::Any(many("any", any)?)),
+        (_, _, _, _, _, Some(not)) => Ok(Filter::Not(Box::new(resolve_filter(not, &format!("{path}.not"))?))),
+        _ => Err(vec![Problem::invalid(path, "a filter needs exactly one dialect")]),
+    }
+}
+
+#[cfg(test)]
+mod tests;

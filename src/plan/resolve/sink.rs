@@ -1,0 +1,167 @@
+//! The sink: addresses, formats, trust.
+
+use super::credentials::Vault;
+use super::{Keep, Problem, Reason, Secret};
+use crate::api::objects::Objects;
+use crate::api::rules;
+use crate::api::sink as spec;
+use crate::plan::{Auth, Format, HttpSink};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use url::Url;
+
+const HTTP: &str = "spec.sink.http";
+
+/// The sink and how its address is shown.
+pub(super) fn resolve(sink: &spec::Sink, namespace: &str, objects: &Objects) -> Result<(HttpSink, String), Vec<Problem>> {
+    let spec::Sink { http } = sink;
+    let http = http.as_ref().ok_or_else(|| vec![Problem::invalid("spec.sink", "a sink needs http")])?;
+    let vault = Vault { namespace, objects };
+    let spec::HttpSink {
+        uri,
+        uri_from,
+        r#ref: _, // refused outside a cluster
+        format,
+        batch: _, // only with format: Batch, which is refused
+        headers,
+        auth,
+        tls,
+        signing,
+        retry_after_max,
+        halt_on_status_codes,
+    } = http;
+    let mut problems = Vec::new();
+    let credentials = auth.is_some() || headers.iter().any(|header| header.value_from.is_some());
+    let address = problems.keep(address(uri.as_deref(), uri_from.as_ref(), credentials, tls.is_some(), &vault));
+    let headers = problems.keep(resolve_headers(headers, &vault));
+    let auth = problems.keep(auth.as_ref().map(|auth| resolve_auth(auth, &vault)).transpose());
+    let trust = problems.keep(resolve_tls(tls.as_ref(), &vault));
+    let signing = problems.keep(resolve_signing(signing.as_ref(), &vault));
+    let retry_after_max = problems
+        .keep(crate::api::values::duration(retry_after_max).map_err(|error| vec![Problem::invalid("spec.sink.http.retryAfterMax", error)]));
+    match (address, headers, auth, trust, signing, retry_after_max) {
+        (Some((uri, shown)), Some(headers), Some(auth), Some((ca_bundle, server_name)), Some(signing), Some(retry_after_max)) => {
+            let format = if *format == spec::Format::Structured { Format::Structured } else { Format::Binary };
+            let halt_on_status_codes = halt_on_status_codes.iter().filter_map(|code| u16::try_from(*code).ok()).collect();
+            let sink = HttpSink { uri, format, headers, auth, ca_bundle, server_name, signing, halt_on_status_codes, retry_after_max };
+            Ok((sink, shown))
+        }
+        _ => Err(problems),
+    }
+}
+
+/// The address, and as it is shown: without query; of a secret one only scheme and host.
+fn address(
+    uri: Option<&str>,
+    uri_from: Option<&spec::UriSource>,
+    credentials: bool,
+    tls: bool,
+    vault: &Vault,
+) -> Result<(Secret, String), Vec<Problem>> {
+    if let Some(uri) = uri {
+        let mut url = Url::parse(uri).map_err(|error| vec![Problem::invalid("spec.sink.http.uri", format!("not a URL: {error}"))])?;
+        let whole = Secret::new(url.as_str());
+        url.set_query(None);
+        return Ok((whole, url.to_string()));
+    }
+    let Some(spec::UriSource { secret_key_ref }) = uri_from else {
+        return Err(vec![Problem::invalid(HTTP, "sink.http needs a uri or uriFrom")]);
+    };
+    let path = "spec.sink.http.uriFrom.secretKeyRef";
+    let text = vault.text(path, secret_key_ref).map_err(|problem| vec![problem])?;
+    let refuse = |what: &str| vec![vault.invalid(path, secret_key_ref, format!("its value {what}"))];
+    if let Some(wrong) = rules::wrong_uri(&text) {
+        return Err(refuse(wrong));
+    }
+    let url = Url::parse(&text).map_err(|_| refuse("is not a URL"))?;
+    if credentials && !rules::credentials_may_go_to(&text) {
+        return Err(refuse("is an http:// URL: credentials are only sent over https, or to a Service of this cluster"));
+    }
+    if tls && rules::is_plain(&text) {
+        return Err(refuse("is an http:// URL, on which tls has no effect"));
+    }
+    let shown = url.origin().ascii_serialization();
+    Ok((Secret::new(url.as_str()), shown))
+}
+
+/// The address as it is shown while it cannot be resolved: that of the spec without query, empty for a secret one.
+pub(super) fn shown(sink: &spec::Sink) -> String {
+    let uri = sink.http.as_ref().and_then(|http| http.uri.as_deref()).and_then(|uri| Url::parse(uri).ok());
+    uri.map_or_else(String::new, |mut url| {
+        url.set_query(None);
+        url.to_string()
+    })
+}
+
+fn resolve_headers(headers: &[spec::Header], vault: &Vault) -> Result<Vec<(String, Secret)>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut resolved = Vec::new();
+    for (index, spec::Header { name, value, value_from }) in headers.iter().enumerate() {
+        let path = format!("{HTTP}.headers[{index}]");
+        let value = match (value, value_from) {
+            (Some(value), _) => Ok(Secret::new(value.as_str())),
+            (None, Some(spec::ValueSource { secret_key_ref })) => {
+                vault.header_value(&format!("{path}.valueFrom.secretKeyRef"), secret_key_ref)
+            }
+            (None, None) => Err(Problem::invalid(&path, "a header needs a value or valueFrom")),
+        };
+        let value = problems.keep(value.map_err(|problem| vec![problem]));
+        resolved.extend(value.map(|value| (name.clone(), value)));
+    }
+    if problems.is_empty() { Ok(resolved) } else { Err(problems) }
+}
+
+fn resolve_auth(auth: &spec::Auth, vault: &Vault) -> Result<Auth, Vec<Problem>> {
+    let spec::Auth { basic, bearer, oauth2: _ } = auth; // oauth2 is refused
+    match (basic, bearer) {
+        (Some(spec::Basic { secret_ref }), _) => vault.basic("spec.sink.http.auth.basic.secretRef", secret_ref),
+        (None, Some(spec::Bearer { secret_key_ref })) => {
+            let path = "spec.sink.http.auth.bearer.secretKeyRef";
+            vault.token(path, secret_key_ref).map(Auth::Bearer).map_err(|problem| vec![problem])
+        }
+        (None, None) => Err(vec![Problem::invalid("spec.sink.http.auth", "auth needs basic or bearer")]),
+    }
+}
+
+fn resolve_tls(tls: Option<&spec::Tls>, vault: &Vault) -> Result<(Option<String>, Option<String>), Vec<Problem>> {
+    let Some(tls) = tls else {
+        return Ok((None, None));
+    };
+    let spec::Tls { ca_bundle_ref, client_certificate_ref: _, server_name, insecure_skip_verify: _ } = tls; // both are refused
+    let mut problems = Vec::new();
+    let bundle = problems.keep(ca_bundle_ref.as_ref().map(|reference| ca_bundle(reference, vault)).transpose().map_err(|one| vec![one]));
+    if server_name.as_deref().is_some_and(|name| ServerName::try_from(name).is_err()) {
+        problems.push(Problem::invalid("spec.sink.http.tls.serverName", "not a host name or IP address"));
+    }
+    match bundle {
+        Some(bundle) if problems.is_empty() => Ok((bundle, server_name.clone())),
+        _ => Err(problems),
+    }
+}
+
+fn ca_bundle(reference: &spec::CaBundleRef, vault: &Vault) -> Result<String, Problem> {
+    let path = "spec.sink.http.tls.caBundleRef";
+    let spec::CaBundleRef { kind, name, key } = reference;
+    let pem = match kind {
+        spec::CaBundleKind::ConfigMap => vault.config(path, name, key)?,
+        spec::CaBundleKind::Secret => vault.text(path, &spec::SecretKeyRef { name: name.clone(), key: key.clone() })?,
+    };
+    let invalid = |what: String| Problem::new(path, Reason::InvalidCABundle, format!("key {key} of {kind:?} {name}: {what}"));
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| invalid(format!("not PEM: {error}")))?;
+        roots.add(certificate).map_err(|error| invalid(format!("certificate {}: {error}", roots.len() + 1)))?;
+    }
+    if roots.is_empty() { Err(invalid("holds no PEM certificate (-----BEGIN CERTIFICATE-----)".into())) } else { Ok(pem) }
+}
+
+fn resolve_signing(signing: Option<&spec::Signing>, vault: &Vault) -> Result<Vec<Secret>, Vec<Problem>> {
+    let Some(spec::Signing { secret_key_refs }) = signing else {
+        return Ok(Vec::new());
+    };
+    let mut problems = Vec::new();
+    let path = |index: usize| format!("{HTTP}.signing.secretKeyRefs[{index}]");
+    let secrets = secret_key_refs.iter().enumerate().map(|(index, key)| vault.signing_secret(&path(index), key));
+    let secrets = secrets.filter_map(|secret| problems.keep(secret.map_err(|problem| vec![problem]))).collect();
+    if problems.is_empty() { Ok(secrets) } else { Err(problems) }
+}

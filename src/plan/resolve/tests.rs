@@ -1,0 +1,208 @@
+use super::*;
+use crate::api::objects::SecretObject;
+use crate::api::parse;
+use crate::plan::{Auth, Format, HttpSink};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+const SECRET_VALUE: &str = "hunter2";
+
+fn destination(spec: Value) -> EventDestination {
+    let object = json!({
+        "apiVersion": "posthorn.dev/v1alpha1", "kind": "EventDestination",
+        "metadata": {"name": "x", "namespace": "shop", "generation": 7, "creationTimestamp": "2026-11-01T00:00:00Z"},
+        "spec": spec,
+    });
+    parse(object).expect("the spec is valid")
+}
+
+/// A Secret `s` of namespace `shop` with these values.
+fn secret(allowed: bool, values: &[(&str, &str)]) -> Objects {
+    let data = values.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect();
+    let mut objects = Objects::default();
+    objects.insert_secret("shop", "s", SecretObject { allowed, data });
+    objects
+}
+
+fn http(destination: &EventDestination, objects: &Objects) -> (HttpSink, Resolved) {
+    let resolved = resolve(destination, "u", objects).expect("it resolves");
+    let Sink::Http(sink) = resolved.plan.clone().expect("nothing is missing").sink;
+    (sink, resolved)
+}
+
+/// The problems of a sink that refers to key `k` of Secret `s`; no message may repeat the value.
+fn problems(sink: Value, objects: &Objects) -> Vec<Problem> {
+    let resolved = resolve(&destination(json!({"sink": {"http": sink}})), "u", objects);
+    let problems = resolved.and_then(|resolved| resolved.plan).expect_err("it does not resolve");
+    assert!(problems.iter().all(|problem| !problem.to_string().contains(SECRET_VALUE)), "{problems:?}");
+    problems
+}
+
+fn key() -> Value {
+    json!({"secretKeyRef": {"name": "s", "key": "k"}})
+}
+
+fn bearer() -> Value {
+    json!({"uri": "https://a.example/h", "auth": {"bearer": key()}})
+}
+
+#[test]
+fn a_destination_becomes_a_plan_and_a_route() {
+    let destination = destination(json!({
+        "bus": "orders", "startFrom": "Earliest", "suspend": true,
+        "filters": [{"any": [{"exact": {"type": "a"}}, {"not": {"prefix": {"source": "/test/"}}}]}, {"suffix": {"type": "z"}}],
+        "sink": {"http": {"uri": "https://a.example/h?token=x", "format": "Structured", "headers": [{"name": "X-Team", "value": "a"}]}},
+        "delivery": {"retry": -1, "backoffDelay": "500ms", "maxEventAge": "1h", "deadLetter": {"maxEvents": 5, "maxAge": "2h"}},
+    }));
+    let (sink, Resolved { plan, route, start, bus }) = http(&destination, &Objects::default());
+    let plan = plan.unwrap();
+    assert_eq!(bus, plan.bus);
+    assert_eq!((sink.uri.expose(), sink.format), ("https://a.example/h?token=x", Format::Structured));
+    assert_eq!(sink.headers, [("X-Team".into(), Secret::new("a"))]);
+    assert_eq!((sink.halt_on_status_codes, sink.retry_after_max), (vec![401, 403, 410], Duration::from_secs(600)));
+    assert_eq!((plan.bus.as_str(), plan.uid.as_str(), plan.suspend, plan.delivery.retry), ("orders", "u", true, None));
+    assert_eq!(plan.delivery.backoff_delay, Duration::from_millis(500));
+    assert_eq!((plan.delivery.max_event_age, plan.delivery.max_dead_letters), (Some(Duration::from_secs(3600)), 5));
+    assert_eq!((route.rev, route.created.as_str(), route.sink_uri.as_str()), (7, "2026-11-01T00:00:00Z", "https://a.example/h"));
+    assert_eq!((route.state, route.dead_letter_max_age, start), (RouteState::Open, Duration::from_secs(7200), Start::Earliest));
+    let attribute = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+    let not_test = Filter::Not(Box::new(Filter::Prefix(attribute("source", "/test/"))));
+    let any = Filter::Any(vec![Filter::Exact(attribute("type", "a")), not_test]);
+    assert_eq!(route.filters, [any, Filter::Suffix(attribute("type", "z"))]);
+}
+
+#[test]
+fn a_secret_url_is_shown_without_its_path() {
+    let destination = destination(json!({"sink": {"http": {"uriFrom": key()}}}));
+    let objects = secret(true, &[("k", "https://hooks.example:8443/services/hunter2?x=1\n")]);
+    let (sink, resolved) = http(&destination, &objects);
+    assert_eq!(sink.uri.expose(), "https://hooks.example:8443/services/hunter2?x=1");
+    assert_eq!(resolved.route.sink_uri, "https://hooks.example:8443");
+    assert!(!format!("{resolved:?}").contains(SECRET_VALUE));
+}
+
+#[test]
+fn a_secret_url_follows_the_rules_of_a_url() {
+    let cases = [
+        ("hooks.example/hunter2", "must be an absolute http:// or https:// URL with a host"),
+        ("ftp://hooks.example/hunter2", "must be an absolute http:// or https:// URL with a host"),
+        ("https://user:hunter2@hooks.example/", "must not hold a user name or password"),
+        ("https://hooks.example/#hunter2", "must not have a fragment"),
+    ];
+    for (value, message) in cases {
+        let found = problems(json!({"uriFrom": key()}), &secret(true, &[("k", value)]));
+        assert_eq!(found[0].reason, Reason::InvalidSecret);
+        assert!(found[0].message.contains(message), "{value}: {}", found[0].message);
+    }
+    let in_clear = secret(true, &[("k", "http://hooks.example/hunter2"), ("t", "x")]);
+    let with_token = json!({"uriFrom": key(), "auth": {"bearer": {"secretKeyRef": {"name": "s", "key": "t"}}}});
+    assert!(problems(with_token, &in_clear)[0].message.contains("credentials are only sent over https"));
+    assert!(problems(json!({"uriFrom": key(), "tls": {"serverName": "a"}}), &in_clear)[0].message.contains("tls has no effect"));
+}
+
+#[test]
+fn a_secret_that_cannot_be_used_says_why() {
+    let cases = [
+        (Objects::default(), Reason::SecretNotFound),
+        (secret(false, &[("k", SECRET_VALUE)]), Reason::SecretNotAllowed),
+        (secret(true, &[("other", SECRET_VALUE)]), Reason::SecretKeyMissing),
+        (secret(true, &[("k", "\n")]), Reason::InvalidSecret),
+        (secret(true, &[("k", "hunter2 hunter2")]), Reason::InvalidSecret),
+        (secret(true, &[("k", "hunter2\nx")]), Reason::InvalidSecret),
+    ];
+    for (objects, reason) in cases {
+        let found = problems(bearer(), &objects);
+        assert_eq!((found[0].path.as_str(), found[0].reason), ("spec.sink.http.auth.bearer.secretKeyRef", reason));
+    }
+}
+
+#[test]
+fn basic_takes_both_values_of_a_secret() {
+    let basic = || json!({"uri": "https://a.example/h", "auth": {"basic": {"secretRef": {"name": "s"}}}});
+    let objects = secret(true, &[("username", "ann"), ("password", "hunter2\n")]);
+    let (sink, _) = http(&destination(json!({"sink": {"http": basic()}})), &objects);
+    assert_eq!(sink.auth, Some(Auth::Basic { username: Secret::new("ann"), password: Secret::new(SECRET_VALUE) }));
+    assert_eq!(problems(basic(), &secret(true, &[("username", "a:b"), ("password", SECRET_VALUE)]))[0].reason, Reason::InvalidSecret);
+    assert_eq!(problems(basic(), &secret(true, &[]))[1].reason, Reason::SecretKeyMissing);
+}
+
+#[test]
+fn signing_secrets_have_the_form_of_standard_webhooks() {
+    let sink = || json!({"uri": "https://a.example/h", "signing": {"secretKeyRefs": [{"name": "s", "key": "k"}]}});
+    let encoded = |prefix: &str, length: usize| {
+        format!("{prefix}{}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, vec![7; length]))
+    };
+    for good in [encoded("whsec_", 24), encoded("whsec_", 64), encoded("whsk_", 32), encoded("whsec_", 25).trim_end_matches('=').to_owned()]
+    {
+        let (sink, _) = http(&destination(json!({"sink": {"http": sink()}})), &secret(true, &[("k", &good)]));
+        assert_eq!(sink.signing, [Secret::new(good)]);
+    }
+    for bad in [
+        encoded("whsec_", 23),
+        encoded("whsec_", 65),
+        encoded("whsk_", 33),
+        encoded("whsk_", 31),
+        encoded("whsk_", 64),
+        encoded("", 32),
+        "whsec_hunter2!".into(),
+    ] {
+        let found = problems(sink(), &secret(true, &[("k", &bad)]));
+        assert_eq!((found[0].path.as_str(), found[0].reason), ("spec.sink.http.signing.secretKeyRefs[0]", Reason::InvalidSecret), "{bad}");
+    }
+}
+
+#[test]
+fn a_certificate_bundle_is_read_before_it_is_trusted() {
+    let sink = || json!({"uri": "https://a.example/h", "tls": {"caBundleRef": {"name": "ca"}, "serverName": "b.example"}});
+    let with = |pem: &str| {
+        let mut objects = Objects::default();
+        objects.insert_config_map("shop", "ca", BTreeMap::from([("ca.crt".to_owned(), pem.to_owned())]));
+        objects
+    };
+    let authority = rcgen::generate_simple_self_signed(["a.example".to_owned()]).expect("a certificate can be made").cert.pem();
+    let (resolved, _) = http(&destination(json!({"sink": {"http": sink()}})), &with(&authority));
+    assert_eq!((resolved.ca_bundle, resolved.server_name.as_deref()), (Some(authority), Some("b.example")));
+    for bad in ["", "not PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        assert_eq!(problems(sink(), &with(bad))[0].reason, Reason::InvalidCABundle, "{bad:?}");
+    }
+    assert_eq!(problems(sink(), &Objects::default())[0].reason, Reason::ConfigMapNotFound);
+}
+
+#[test]
+fn every_problem_is_told_at_once() {
+    let sink = json!({
+        "uri": "https://a.example/h", "auth": {"bearer": key()},
+        "headers": [{"name": "X-A", "valueFrom": key()}, {"name": "X-B", "value": "b"}, {"name": "X-C", "valueFrom": key()}],
+    });
+    let paths: Vec<String> = problems(sink, &Objects::default()).into_iter().map(|problem| problem.path).collect();
+    let header = |index| format!("spec.sink.http.headers[{index}].valueFrom.secretKeyRef");
+    assert_eq!(paths, [header(0), header(2), "spec.sink.http.auth.bearer.secretKeyRef".into()]);
+}
+
+#[test]
+fn the_id_of_a_plan_changes_with_what_is_in_it_alone() {
+    let id = |value: &str| {
+        resolve(&destination(json!({"sink": {"http": bearer()}})), "u", &secret(true, &[("k", value)]))
+            .expect("it resolves")
+            .plan
+            .unwrap()
+            .id
+    };
+    assert_eq!(id("one"), id("one"));
+    assert_ne!(id("one"), id("two"));
+}
+
+#[test]
+fn what_is_not_there_yet_is_refused() {
+    let found = problems(json!({"uri": "https://a.example/h", "format": "Batch"}), &Objects::default());
+    assert_eq!((found[0].path.as_str(), found[0].reason), ("spec.sink.http.format", Reason::NotImplemented));
+    assert_eq!(problems(json!({"ref": {"name": "billing"}}), &Objects::default())[0].reason, Reason::NotImplemented);
+}
+
+#[test]
+fn a_destination_whose_secret_is_missing_is_routed_all_the_same() {
+    let resolved = resolve(&destination(json!({"sink": {"http": bearer()}})), "u", &Objects::default()).expect("its spec is right");
+    assert!(resolved.plan.is_err());
+    assert_eq!(resolved.route.sink_uri, "https://a.example/h");
+    assert_eq!(resolved.route.unresolved.map(|unresolved| unresolved.reason), Some("SecretNotFound".to_owned()));
+}

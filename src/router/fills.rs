@@ -1,0 +1,131 @@
+//! Destinations that are behind the cursor: started in the past, or detached because their queue was full.
+
+use super::batch::wanted_by;
+use super::table::Table;
+use super::{End, READ_BYTES, READ_ENTRIES, Session};
+use crate::bus::Error;
+use crate::bus::cursor::{self, FillCall, Filled, Routed};
+use crate::bus::entry::Entry;
+use crate::event::Sequence;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// While live events are behind, filling gets at most this share of the time: one part in so many.
+const SHARE: u32 = 5;
+
+/// Whose turn it is, and how the time was shared.
+#[derive(Default)]
+pub struct Fills {
+    last: String,
+    live: Duration,
+    filling: Duration,
+}
+
+impl Fills {
+    /// Live events took so long.
+    pub fn live_took(&mut self, time: Duration) {
+        self.live += time;
+    }
+
+    /// Whether a step would move anything.
+    pub fn has_work(&self, table: &Table) -> bool {
+        table.fills().any(|(_, _, live)| !live.is_full)
+    }
+
+    fn may_run(&mut self, behind: bool) -> bool {
+        if !behind {
+            (self.live, self.filling) = (Duration::ZERO, Duration::ZERO);
+            return true;
+        }
+        self.filling * (SHARE - 1) <= self.live
+    }
+
+    /// The next destination in turn, and every other one at the same position: they share the read.
+    fn turn(&mut self, table: &Table) -> Option<(Sequence, Vec<String>)> {
+        let ready: Vec<(&str, Sequence)> = table.fills().filter(|(_, _, live)| !live.is_full).map(|(uid, at, _)| (uid, at)).collect();
+        let (uid, at) = *ready.iter().find(|(uid, _)| **uid > *self.last).or(ready.first())?;
+        self.last = uid.to_owned();
+        Some((at, ready.iter().filter(|(_, other)| *other == at).map(|(uid, _)| (*uid).to_owned()).collect()))
+    }
+}
+
+impl Session<'_> {
+    /// One read of the log for one position behind the cursor.
+    pub(super) async fn fill_step(&mut self, behind: bool) -> Result<(), End> {
+        if !self.fills.may_run(behind) {
+            return Ok(());
+        }
+        let Some((at, uids)) = self.fills.turn(&self.table) else { return Ok(()) };
+        let started = Instant::now();
+        let entries = cursor::scan(&self.link, self.bus(), at, READ_ENTRIES, READ_BYTES).await?;
+        // the read went past the cursor, or to the end of the log: caught up
+        let new = match entries.last() {
+            Some(last) if last.sequence < self.position => last.sequence,
+            _ => self.position,
+        };
+        for uid in uids {
+            if !self.fill(&uid, at, new, &entries).await? {
+                break;
+            }
+        }
+        self.fills.filling += started.elapsed();
+        Ok(())
+    }
+
+    /// False if the table had to be read again.
+    async fn fill(&mut self, uid: &str, expected: Sequence, new: Sequence, entries: &[Entry]) -> Result<bool, End> {
+        let Some(live) = self.table.get(uid) else { return Ok(true) };
+        let wanted = wanted_by(entries, uid, live, new);
+        let step = FillCall { token: &self.token, uid, expected, new, generation: self.table.generation, entries: &wanted };
+        match cursor::fill(&self.link, self.bus(), &step, self.space.quota()).await {
+            Ok(Routed::Done(Filled { position, generation })) => {
+                self.table.set_fill(uid, position, generation);
+                if position.is_some_and(|position| position < new) {
+                    self.detached(uid);
+                }
+                Ok(true)
+            }
+            Ok(Routed::Fenced) => Err(End::Fenced),
+            Ok(Routed::Stale { .. }) => self.reload_table().await.map(|()| false),
+            // live routing makes room; this one waits
+            Err(Error::Full(_)) => {
+                self.detached(uid);
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Counts as dropped what a destination behind the cursor wanted of the events up to `bound`, which the bus is about to forget.
+    pub(super) async fn drop_up_to(&mut self, bound: Sequence) -> Result<(), End> {
+        loop {
+            let next = self.table.fills().find(|(_, at, _)| *at < bound).map(|(uid, at, _)| (uid.to_owned(), at));
+            let Some((uid, at)) = next else { return Ok(()) };
+            self.renew().await?;
+            let entries = cursor::scan(&self.link, self.bus(), at, READ_ENTRIES, READ_BYTES).await?;
+            let new = match entries.last() {
+                Some(last) if last.sequence < bound => last.sequence,
+                _ => bound,
+            };
+            let Some(live) = self.table.get(&uid) else { continue };
+            let wanted = wanted_by(&entries, &uid, live, new);
+            let step = FillCall { token: &self.token, uid: &uid, expected: at, new, generation: self.table.generation, entries: &wanted };
+            let dropped = wanted.len();
+            match cursor::fill_drop(&self.link, self.bus(), &step).await? {
+                Routed::Done(Filled { position, generation }) => {
+                    if dropped > 0 {
+                        tracing::warn!(
+                            bus = self.bus(),
+                            uid,
+                            dropped,
+                            "the bus no longer keeps events that a full destination was waiting for"
+                        );
+                    }
+                    self.table.set_fill(&uid, position, generation);
+                }
+                Routed::Fenced => return Err(End::Fenced),
+                Routed::Stale { .. } => self.reload_table().await?,
+            }
+        }
+    }
+}

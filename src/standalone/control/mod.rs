@@ -1,0 +1,246 @@
+//! Makes Redis and the worker hold what the folder wants: once at each change, after each new connection, and every five seconds.
+
+pub mod compare;
+pub mod want;
+
+use super::folder::Contents;
+use super::identity::{self, Identity};
+use super::records::{Record, Records};
+use crate::admin::Gate;
+use crate::bus::connection::Error;
+use crate::bus::routing::{self, Created, Updated};
+use crate::bus::{Link, Supervisor};
+use crate::plan::Plan;
+use crate::settings::Settings;
+use crate::shutdown::Shutdown;
+use crate::worker::plans::Plans;
+use compare::{Change, Comparison, Held};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::{info, warn};
+use want::Destination;
+
+/// How often all is compared again though nothing has changed here: someone may have changed Redis, or emptied it.
+const AGAIN: Duration = Duration::from_secs(5);
+/// Pause after a failure.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Keeps Redis and the worker as the folder wants them.
+pub struct Control {
+    supervisor: Supervisor,
+    settings: Arc<Settings>,
+    identity: Identity,
+    records: Records,
+    folder: watch::Receiver<Arc<Contents>>,
+    /// Opens once Redis holds what the folder wants.
+    gate: Gate,
+    plans: watch::Sender<Arc<BTreeMap<String, Arc<Plan>>>>,
+    /// The plan last given to the worker, by `namespace/name`.
+    last: BTreeMap<String, Arc<Plan>>,
+    /// What was last told about each destination.
+    told: BTreeMap<String, String>,
+}
+
+impl Control {
+    /// One that has done nothing yet, and the plans that it will make.
+    pub fn new(
+        supervisor: Supervisor,
+        settings: Arc<Settings>,
+        identity: Identity,
+        records: Records,
+        folder: watch::Receiver<Arc<Contents>>,
+        gate: Gate,
+    ) -> (Control, Plans) {
+        let (plans, receiver) = watch::channel(Arc::default());
+        let (last, told) = (BTreeMap::new(), BTreeMap::new());
+        (Control { supervisor, settings, identity, records, folder, gate, plans, last, told }, receiver)
+    }
+
+    /// Works until `shutdown`.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        tokio::select! {
+            () = self.work() => {}
+            () = shutdown.begun() => {}
+        }
+    }
+
+    async fn work(&mut self) {
+        let mut failing = false;
+        loop {
+            let link = self.supervisor.link().await;
+            match self.reconcile(&link).await {
+                Ok(()) => {
+                    failing = false;
+                    self.gate.set_ready();
+                    self.wait(&link).await;
+                }
+                Err(error) => {
+                    if !failing {
+                        warn!(%error, "destinations cannot be written to redis; trying again each second");
+                    }
+                    failing = true;
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Waits for a reason to compare again.
+    async fn wait(&mut self, link: &Link) {
+        tokio::select! {
+            changed = self.folder.changed() => if changed.is_err() {
+                // The folder is not watched any more: we are ending.
+                std::future::pending::<()>().await;
+            },
+            () = link.closed() => {}
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+    }
+
+    /// Compares all and applies what differs. A failure of one stops none of the others; the last one is answered.
+    async fn reconcile(&mut self, link: &Link) -> Result<(), Error> {
+        let contents = Arc::clone(&self.folder.borrow_and_update());
+        let destinations = want::destinations(&contents.objects);
+        let held = self.held(link).await?;
+        let mut told: BTreeMap<String, String> = unresolved(&destinations);
+        let mut plans = BTreeMap::new();
+        let mut outcome = Ok(());
+        for change in self.changes(&contents, &destinations, &held) {
+            let name = change.name().to_owned();
+            match self.apply(link, change).await {
+                Ok(Applied::Runs(uid)) => {
+                    // without what it refers to it gets no plan, so no attempt is made; it is routed, and its events wait
+                    if let Some(Ok(Destination { plan: Ok(plan), .. })) = destinations.get(&name) {
+                        plans.insert(name, self.complete_plan(plan, uid));
+                    }
+                }
+                Ok(Applied::Refused(reason)) => {
+                    plans.extend(self.last.remove_entry(&name));
+                    told.insert(name, reason);
+                }
+                Ok(Applied::Gone) => {}
+                Err(error) => {
+                    plans.extend(self.last.remove_entry(&name));
+                    outcome = Err(error);
+                }
+            }
+        }
+        self.tell(told);
+        self.publish(plans);
+        outcome
+    }
+
+    async fn held(&self, link: &Link) -> Result<BTreeMap<String, Held>, Error> {
+        let mut held = BTreeMap::new();
+        for bus in self.settings.buses.keys() {
+            let (names, routes) = (routing::names(link, bus).await?, routing::routes(link, bus).await?);
+            held.insert(bus.clone(), Held { names, routes });
+        }
+        Ok(held)
+    }
+
+    fn changes(&self, contents: &Contents, destinations: &Destinations, held: &BTreeMap<String, Held>) -> Vec<Change> {
+        let wanted = destinations.iter().filter_map(|(name, found)| Some((name.clone(), found.as_ref().ok()?.wanted.clone())));
+        let comparison = Comparison {
+            wanted: &wanted.collect(),
+            present: &|name| destinations.contains_key(name),
+            complete: contents.complete,
+            held,
+            records: self.records.all(),
+            owner: self.identity.owner(),
+            now: &jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        };
+        comparison.changes(identity::random_uid)
+    }
+
+    async fn apply(&mut self, link: &Link, change: Change) -> Result<Applied, Error> {
+        match change {
+            Change::Keep { uid, .. } => Ok(Applied::Runs(uid)),
+            Change::Refuse { field, message, .. } => Ok(Applied::Refused(format!("{field}: {message}"))),
+            Change::Create { bus, name, uid, route, start, start_from } => {
+                let start = match routing::create(link, &bus, &uid, &route, start).await? {
+                    Created::New(start) => start,
+                    Created::Existed(start) => {
+                        routing::update(link, &bus, &uid, &route).await?;
+                        start
+                    }
+                    Created::Taken(other) => return Err(Error::Refused(format!("{name} was taken by {other} this very moment"))),
+                };
+                info!(destination = name, bus, %start, "destination created");
+                self.record(&name, Some(Record { uid: uid.clone(), bus, start_from, start, created: route.created }));
+                Ok(Applied::Runs(uid))
+            }
+            Change::Update { bus, name, uid, route } => match routing::update(link, &bus, &uid, &route).await? {
+                Updated::Done => {
+                    info!(destination = name, bus, revision = route.rev, "destination changed");
+                    Ok(Applied::Runs(uid))
+                }
+                Updated::Stale | Updated::Gone => Err(Error::Refused(format!("{name} was changed by someone else this very moment"))),
+            },
+            Change::Delete { bus, name, uid } => {
+                let held = routing::delete(link, &bus, &uid, &name).await?;
+                info!(destination = name, bus, backlog = held.backlog, dead_letters = held.dead_letters, "destination deleted");
+                self.record(&name, None);
+                Ok(Applied::Gone)
+            }
+        }
+    }
+
+    /// Without its record a destination would begin anew after a loss of Redis; that is no reason not to deliver now.
+    fn record(&mut self, name: &str, record: Option<Record>) {
+        if let Err(error) = self.records.set(name, record) {
+            warn!(destination = name, %error, "where it began cannot be recorded");
+        }
+    }
+
+    fn complete_plan(&self, plan: &Plan, uid: String) -> Arc<Plan> {
+        let unnamed = Plan { id: String::new(), uid, ..plan.clone() };
+        Arc::new(Plan { id: self.identity.plan_id(&unnamed), ..unnamed })
+    }
+
+    /// Tells once of each destination why it does not run as the folder says.
+    fn tell(&mut self, now: BTreeMap<String, String>) {
+        for (name, reason) in now.iter().filter(|(name, reason)| self.told.get(*name) != Some(reason)) {
+            warn!(destination = name, reason, "destination does not run as the folder says");
+        }
+        self.told = now;
+    }
+
+    fn publish(&mut self, plans: BTreeMap<String, Arc<Plan>>) {
+        let by_uid: BTreeMap<String, Arc<Plan>> = plans.values().map(|plan| (plan.uid.clone(), Arc::clone(plan))).collect();
+        self.last = plans;
+        self.plans.send_if_modified(|present| {
+            let changed = **present != by_uid;
+            if changed {
+                *present = Arc::new(by_uid);
+            }
+            changed
+        });
+    }
+}
+
+/// Destinations of the folder by `namespace/name`, or why they cannot run.
+type Destinations = BTreeMap<String, Result<Destination, String>>;
+
+fn unresolved(destinations: &Destinations) -> BTreeMap<String, String> {
+    let reason = |found: &Result<Destination, String>| match found {
+        Ok(destination) => destination.plan.as_ref().err().cloned(),
+        Err(reason) => Some(reason.clone()),
+    };
+    destinations.iter().filter_map(|(name, found)| Some((name.clone(), reason(found)?))).collect()
+}
+
+/// What became of a destination.
+enum Applied {
+    /// Its route is as it shall be; it has this UID.
+    Runs(String),
+    /// It stays as it was, for this reason.
+    Refused(String),
+    /// It is deleted.
+    Gone,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,345 @@
+//! What a lane has read ahead, what it has yet to settle, and the lease that entitles it to both.
+//!
+//! Nothing here waits for Redis between two events: reading ahead, settling and renewing go on while a request is under way.
+
+use super::clock::{self, RedisClock};
+use crate::bus::Error;
+use crate::bus::entry::BadEntry;
+use crate::bus::lease::{MARGIN, Renewed, TTL};
+use crate::bus::queue::{Answered, Owed, Settled, Tenure};
+use crate::bus::routing::Ask;
+use crate::event::{Event, Sequence};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Events read ahead, and about how many bytes of them.
+const AHEAD: usize = 64;
+const AHEAD_BYTES: usize = 256 << 10;
+/// Successes that a crash may repeat: so many, and none older than this.
+const UNSETTLED: usize = 64;
+const UNSETTLED_AGE: Duration = Duration::from_secs(5);
+/// How often the lease is renewed, which also tells of a missed wake-up or a request of a person.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// An event that the lane owes.
+#[derive(Debug)]
+pub struct Held {
+    /// Its place in the order.
+    pub id: Sequence,
+    /// The event, or why it cannot be delivered.
+    pub event: Result<Event, BadEntry>,
+    /// Its size in the queue, bytes.
+    pub size: usize,
+    /// It was a dead letter before.
+    pub redriven: bool,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Its attempts are counted in Redis before they are made: it was pending when it was read.
+    pub counted: bool,
+    /// An attempt of it was cut: it may have killed its worker.
+    pub suspect: bool,
+    /// Class of its last failure.
+    pub class: Option<String>,
+    /// When it may be tried, by the clock of Redis; 0 for now.
+    pub next: u64,
+}
+
+impl Held {
+    fn new(owed: Owed) -> Held {
+        let trial = owed.trial.unwrap_or_default();
+        Held {
+            id: owed.entry.sequence,
+            event: owed.entry.event(),
+            size: owed.entry.size(),
+            redriven: owed.entry.field("orig").is_some(),
+            attempts: trial.n,
+            counted: owed.pending,
+            suspect: trial.open,
+            class: trial.class,
+            // whole milliseconds, never negative
+            next: trial.next as u64,
+        }
+    }
+}
+
+/// What a lane hears while it works or waits.
+#[derive(Debug)]
+pub enum News {
+    /// Something went on: look again.
+    Progress,
+    /// A person asks for something; answer with the nonce.
+    Asked(Ask, String),
+    /// The tenure is over.
+    Lost(String),
+}
+
+type Pending<T> = Option<BoxFuture<'static, Result<T, Error>>>;
+
+/// See the module.
+pub struct Feed {
+    tenure: Tenure,
+    wake: Arc<Notify>,
+    queue: VecDeque<Held>,
+    after: Sequence,
+    /// There is or may be more to read.
+    more: bool,
+    reading: Pending<Answered<Vec<Owed>>>,
+    unsettled: Vec<Settled>,
+    unsettled_since: Option<Instant>,
+    settling: Pending<Answered<u64>>,
+    in_settle: usize,
+    settle_since: Option<Instant>,
+    renewing: Pending<Option<Renewed>>,
+    renewal_sent: (Instant, Duration),
+    renew_at: Instant,
+    /// Until when the lease is surely ours: for timers, and by the boot clock.
+    until: (Instant, Duration),
+    clock: RedisClock,
+    backlog: u64,
+    taken: usize,
+}
+
+impl Feed {
+    /// A feed of a queue whose lease was asked for at `asked` (timers' clock, boot clock).
+    pub fn new(tenure: Tenure, wake: Arc<Notify>, asked: (Instant, Duration), clock: RedisClock) -> Feed {
+        Feed {
+            tenure,
+            wake,
+            queue: VecDeque::new(),
+            after: Sequence::ZERO,
+            more: true,
+            reading: None,
+            unsettled: Vec::new(),
+            unsettled_since: None,
+            settling: None,
+            in_settle: 0,
+            settle_since: None,
+            renewing: None,
+            renewal_sent: asked,
+            renew_at: Instant::now(),
+            until: lasts(asked),
+            clock,
+            backlog: 0,
+            taken: 0,
+        }
+    }
+
+    /// The tenure, for changes that are awaited.
+    pub fn tenure(&self) -> &Tenure {
+        &self.tenure
+    }
+
+    /// The clock of Redis.
+    pub fn clock(&self) -> RedisClock {
+        self.clock
+    }
+
+    /// The first event of the lane.
+    pub fn head(&self) -> Option<&Held> {
+        self.queue.front()
+    }
+
+    /// The first event of the lane.
+    pub fn head_mut(&mut self) -> Option<&mut Held> {
+        self.queue.front_mut()
+    }
+
+    /// Takes the first event out, to be sent.
+    pub fn take(&mut self) -> Option<Held> {
+        self.taken = 1;
+        self.queue.pop_front()
+    }
+
+    /// The event that was taken stays first.
+    pub fn put_back(&mut self, held: Held) {
+        self.taken = 0;
+        self.queue.push_front(held);
+    }
+
+    /// The event that was taken is gone.
+    pub fn forget_taken(&mut self) {
+        self.taken = 0;
+    }
+
+    /// IDs that were read and had trouble.
+    pub fn troubled(&self) -> Vec<Sequence> {
+        self.queue.iter().filter(|held| held.attempts > 0).map(|held| held.id).collect()
+    }
+
+    /// All read events have all their attempts again.
+    pub fn reset(&mut self) {
+        for held in &mut self.queue {
+            held.attempts = 0;
+            held.next = 0;
+            held.class = None;
+        }
+    }
+
+    /// Events that wait, as far as known.
+    pub fn backlog(&self) -> u64 {
+        self.backlog.max((self.queue.len() + self.taken) as u64)
+    }
+
+    /// Whether a request may start: the lease is ours and the window of unsettled successes is open.
+    pub fn may_start(&self) -> bool {
+        let old = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() > UNSETTLED_AGE);
+        clock::boot() < self.until.1
+            && self.unsettled.len() + self.in_settle < UNSETTLED
+            && !old(self.unsettled_since)
+            && !old(self.settle_since)
+    }
+
+    /// The event that was taken was delivered.
+    pub fn settle(&mut self, settled: Settled) {
+        self.taken = 0;
+        self.unsettled.push(settled);
+        self.unsettled_since.get_or_insert_with(Instant::now);
+        self.backlog = self.backlog.saturating_sub(1);
+    }
+
+    /// Waits until every success is settled.
+    ///
+    /// # Errors
+    /// Why the tenure is over.
+    pub async fn flush(&mut self) -> Result<(), String> {
+        while self.settling.is_some() || !self.unsettled.is_empty() {
+            if let News::Lost(why) = self.news().await {
+                return Err(why);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with everything that needs no decision until there is something to tell.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    pub async fn news(&mut self) -> News {
+        loop {
+            self.start();
+            tokio::select! {
+                biased;
+                answer = ready(&mut self.settling) => {
+                    self.settling = None;
+                    return self.settled(answer);
+                }
+                answer = ready(&mut self.reading) => {
+                    self.reading = None;
+                    return self.read(answer);
+                }
+                answer = ready(&mut self.renewing) => {
+                    self.renewing = None;
+                    return self.renewed(answer);
+                }
+                () = self.wake.notified() => self.woken(),
+                () = tokio::time::sleep_until(self.renew_at), if self.renewing.is_none() => {}
+                () = tokio::time::sleep_until(self.until.0) => return News::Lost("the lease could not be renewed in time".to_owned()),
+                () = self.tenure.link.closed() => return News::Lost("the connection ended".to_owned()),
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        if self.settling.is_none() && !self.unsettled.is_empty() {
+            let batch = std::mem::take(&mut self.unsettled);
+            self.in_settle = batch.len();
+            self.settle_since = self.unsettled_since.take();
+            let tenure = self.tenure.clone();
+            self.settling = Some(async move { tenure.settle(&batch).await }.boxed());
+        }
+        if self.reading.is_none() && self.more && self.queue.len() <= AHEAD / 2 {
+            self.more = false;
+            let (tenure, after, held) = (self.tenure.clone(), self.after, self.held());
+            let max = AHEAD - self.queue.len();
+            self.reading = Some(async move { tenure.read(after, max, AHEAD_BYTES, held).await }.boxed());
+        }
+        if self.renewing.is_none() && Instant::now() >= self.renew_at {
+            self.renewal_sent = (Instant::now(), clock::boot());
+            self.renew_at = self.renewal_sent.0 + LOOK;
+            let tenure = self.tenure.clone();
+            self.renewing = Some(async move { tenure.renew().await }.boxed());
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.queue.len() + self.taken + self.unsettled.len() + self.in_settle
+    }
+
+    /// A wake-up tells of new events, or of a request of a person.
+    fn woken(&mut self) {
+        if self.queue.len() <= AHEAD / 2 {
+            self.more = true;
+        }
+        if !self.queue.is_empty() {
+            self.renew_at = Instant::now();
+        }
+    }
+
+    fn settled(&mut self, answer: Result<Answered<u64>, Error>) -> News {
+        (self.in_settle, self.settle_since) = (0, None);
+        match answer {
+            Ok(Answered::Fenced) => fenced(),
+            Ok(_) => News::Progress,
+            Err(error) => News::Lost(error.to_string()),
+        }
+    }
+
+    fn read(&mut self, answer: Result<Answered<Vec<Owed>>, Error>) -> News {
+        let entries = match answer {
+            Ok(Answered::Done(entries)) => entries,
+            Ok(_) => return fenced(),
+            Err(error) => return News::Lost(error.to_string()),
+        };
+        let bytes: usize = entries.iter().map(|owed| owed.entry.size()).sum();
+        self.more = entries.len() >= AHEAD / 2 || bytes >= AHEAD_BYTES;
+        if entries.is_empty() {
+            // the wake-up was for something else
+            self.renew_at = self.renew_at.min(Instant::now() + LOOK / 10);
+        }
+        for owed in entries {
+            self.after = self.after.max(owed.entry.sequence);
+            if self.queue.iter().all(|held| held.id != owed.entry.sequence) {
+                self.queue.push_back(Held::new(owed));
+            }
+        }
+        self.backlog = self.backlog.max(self.held() as u64);
+        News::Progress
+    }
+
+    fn renewed(&mut self, answer: Result<Option<Renewed>, Error>) -> News {
+        match answer {
+            Ok(Some(renewed)) => {
+                self.until = lasts(self.renewal_sent);
+                self.clock = RedisClock::heard(renewed.now);
+                self.backlog = renewed.backlog;
+                if renewed.backlog > self.held() as u64 {
+                    self.more = true;
+                }
+                renewed.ask.map_or(News::Progress, |(ask, nonce)| News::Asked(ask, nonce))
+            }
+            Ok(None) => fenced(),
+            Err(error) => News::Lost(error.to_string()),
+        }
+    }
+}
+
+fn fenced() -> News {
+    News::Lost("another worker holds the lease".to_owned())
+}
+
+/// A lease that was asked for at that time is surely ours for so long.
+fn lasts((timer, boot): (Instant, Duration)) -> (Instant, Duration) {
+    (timer + TTL - MARGIN, boot + TTL - MARGIN)
+}
+
+async fn ready<T>(pending: &mut Pending<T>) -> Result<T, Error> {
+    match pending {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}

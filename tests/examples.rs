@@ -1,0 +1,57 @@
+//! Every sample manifest is valid, and nothing of it is lost on its way through the real types.
+
+use posthorn::api::manifest::{self, Document};
+use posthorn::api::{EventDestination, KIND, validate};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn samples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/samples")
+}
+
+fn files() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        samples().read_dir().expect("the samples are there").map(|entry| entry.expect("it can be read").path()).collect();
+    files.retain(|file| file.file_name().is_some_and(|name| name != "kustomization.yaml"));
+    files.sort();
+    files
+}
+
+fn documents() -> Vec<Document> {
+    let read = |file: PathBuf| {
+        let text = std::fs::read_to_string(&file).expect("a sample can be read");
+        let (documents, problems) = manifest::read(&file.display().to_string(), &text);
+        assert_eq!(problems, []);
+        documents
+    };
+    files().into_iter().flat_map(read).collect()
+}
+
+#[test]
+fn every_sample_is_valid() {
+    let problems: Vec<String> =
+        documents().iter().filter_map(|sample| sample.destination().err()).flatten().map(|problem| problem.to_string()).collect();
+    assert_eq!(problems, Vec::<String>::new());
+    assert!(documents().iter().all(|sample| sample.kind == KIND));
+}
+
+#[test]
+fn every_sample_survives_the_types() {
+    for sample in documents() {
+        let mut defaulted = sample.value().clone();
+        assert_eq!(validate(&mut defaulted, None), [], "{}", sample.file);
+        let typed: EventDestination = serde_json::from_value(defaulted.clone()).expect("a valid object has the type");
+        let again: Value = serde_json::to_value(&typed).expect("the type is JSON");
+        assert_eq!(again, defaulted, "{}", sample.file);
+    }
+}
+
+#[test]
+fn the_kustomization_lists_every_sample() {
+    let text = std::fs::read_to_string(samples().join("kustomization.yaml")).expect("it is there");
+    let listed: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_prefix("- ")).collect();
+    let files = files();
+    let present: BTreeSet<&str> = files.iter().filter_map(|file| file.file_name()?.to_str()).collect();
+    assert_eq!(listed, present);
+}
