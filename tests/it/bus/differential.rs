@@ -412,6 +412,7 @@ impl Run {
 #[derive(Debug, PartialEq)]
 struct Shown {
     queue: Vec<Sequence>,
+    last: Option<Sequence>,
     counters: BTreeMap<&'static str, u64>,
     flags: (bool, bool),
     fill: Option<Sequence>,
@@ -436,6 +437,7 @@ impl Shown {
         ];
         Shown {
             queue: d.queue.keys().copied().collect(),
+            last: d.has_queue.then_some(d.last),
             counters: counters.into_iter().collect(),
             flags: (d.halted, d.want),
             fill: d.fill,
@@ -468,6 +470,7 @@ fn found(bus: &Bus, connection: &mut redis::Connection, uid: &str) -> Option<Sho
     let names = ["routed", "settled", "buried", "dropped", "lost", "failed", "retried", "purged", "bytes", "streak"];
     Some(Shown {
         queue: entries.iter().map(|(text, _)| id(text)).collect(),
+        last: exists.then(|| bus.last_id(&queue)),
         counters: names.into_iter().map(|name| (name, st.get(name).map_or(0, |value| value.parse().unwrap()))).collect(),
         flags: (st.contains_key("halted"), st.contains_key("want")),
         fill: fill.as_ref().map(id),
