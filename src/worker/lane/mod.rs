@@ -53,25 +53,28 @@ impl From<Error> for End {
 
 /// Runs one destination until told to stop: one tenure after the other.
 pub async fn run(mut plans: watch::Receiver<Arc<Plan>>, context: Arc<LaneContext>, stop: CancellationToken) {
-    let uid = plans.borrow().uid.clone();
+    let (uid, namespace, name) = {
+        let plan = plans.borrow();
+        (plan.uid.clone(), plan.namespace.clone(), plan.name.clone())
+    };
     // registered before the first look, so that no wake-up is missed
     let wake = context.wakes.register(&uid);
     let mut begun = HashSet::new();
     while !stop.is_cancelled() {
         let plan = plans.borrow_and_update().clone();
         let mut orders = Orders::new(&mut plans, &stop);
-        let (namespace, destination) = (plan.namespace.as_str(), plan.name.as_str());
         match tenure(&plan, &context, &wake, &mut begun, &mut orders).await {
             End::Stopped => break,
             End::NewPlan => {}
             End::NotOurs => orders.pause(PAUSE, &wake).await,
             End::Lost(reason) => {
-                tracing::warn!(namespace, destination, reason, "delivery was interrupted; taking the queue again");
+                tracing::warn!(namespace, destination = name, reason, "delivery was interrupted; taking the queue again");
                 orders.pause(PAUSE, &Notify::new()).await;
             }
         }
     }
     context.wakes.forget(&uid);
+    context.metrics.remove_destination(&namespace, &name);
 }
 
 /// One tenure, from its lease to its end.

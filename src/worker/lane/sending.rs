@@ -76,6 +76,8 @@ impl Shift<'_, '_> {
         if !head.counted {
             return Ok(Counted::Go(None));
         }
+        // should it kill its worker, what went before it is not repeated
+        self.feed.flush().await.map_err(End::Lost)?;
         let mine = self.begun.contains(&head.id);
         let alone = head.suspect && !mine;
         let permit = if alone { Some(self.alone().await?) } else { None };

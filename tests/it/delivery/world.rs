@@ -1,6 +1,6 @@
 //! A bus on a real Redis, its destinations, and the process that delivers.
 
-use crate::support::client::Post;
+use crate::support::client::{self, Post};
 use crate::support::eventually::holds;
 use crate::support::redis::Options;
 use crate::support::stored::{self, Stored};
@@ -46,6 +46,7 @@ pub struct World {
     /// How often a halted head is probed.
     pub probe: &'static str,
     mode: Mode,
+    admin: SocketAddr,
     dir: TempDir,
     /// Takes events and routes them, where that is not the process that delivers.
     front: Option<Posthorn>,
@@ -68,8 +69,8 @@ impl World {
         for name in ["folder", "plans", "data"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
-        let client = Client::new(SocketAddr::from(([127, 0, 0, 1], 1)));
-        World { redis, client, probe: "5m", mode, dir, front: None, process: None }
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+        World { redis, client: Client::new(nowhere), probe: "5m", mode, admin: nowhere, dir, front: None, process: None }
     }
 
     /// A running standalone with these destinations.
@@ -92,12 +93,17 @@ impl World {
         match self.mode {
             Mode::Standalone => self.process = Some(self.start_standalone(failpoints).await),
             Mode::Worker => {
-                if self.front.is_none() {
-                    self.front = Some(self.start_standalone("").await);
-                }
+                self.start_front().await;
                 let url = self.redis.url();
                 self.process = Some(self.start_worker("a", &url, failpoints).await);
             }
+        }
+    }
+
+    /// Starts what takes events and routes them, beside workers.
+    pub async fn start_front(&mut self) {
+        if self.front.is_none() {
+            self.front = Some(self.start_standalone("").await);
         }
     }
 
@@ -111,7 +117,8 @@ impl World {
         client.accepted.append(&mut self.client.accepted);
         client.uncertain.append(&mut self.client.uncertain);
         self.client = client;
-        process::ready(address(&line, "admin_listen"), "/readyz").await;
+        self.admin = address(&line, "admin_listen");
+        process::ready(self.admin, "/readyz").await;
         process
     }
 
@@ -161,12 +168,12 @@ impl World {
     /// Asks as a person would, and waits until it is done.
     pub async fn ask(&self, name: &str, ask: Ask) {
         let uid = stored::uid(&self.redis, "default", &full(name)).unwrap();
-        assert!(routing::ask(&self.link().await, "default", &uid, ask, "nonce").await.unwrap());
+        let nonce = posthorn::bus::lease::random_token();
+        assert!(routing::ask(&self.link().await, "default", &uid, ask, &nonce).await.unwrap());
         eventually("the answer to what was asked", async || {
-            holds(self.field(name, "asked").as_deref() == Some("nonce"), || "none yet".into())
+            holds(self.field(name, "asked").as_ref() == Some(&nonce), || "none yet".into())
         })
         .await;
-        self.redis.cli(&["HDEL", &self.key("st", name), "asked"]);
     }
 
     async fn link(&self) -> Link {
@@ -275,6 +282,11 @@ impl World {
     /// Waits until its worker reports again, as it does when it takes a queue.
     pub async fn reported_after(&self, name: &str, earlier: Option<String>) {
         eventually(&format!("a report of {name}"), async || holds(self.field(name, "at") != earlier, || "none yet".into())).await;
+    }
+
+    /// The page `/metrics` of the standalone.
+    pub async fn metrics(&self) -> String {
+        String::from_utf8_lossy(&client::get(self.admin, "/metrics").await.unwrap().body).into_owned()
     }
 
     /// A key of Redis.
