@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
+static REFUSED: AtomicU64 = AtomicU64::new(0);
 
 /// 1 KiB of JSON.
 pub fn body() -> String {
@@ -40,18 +41,32 @@ async fn send(to: SocketAddr, requests: usize, start: u64) {
     let body = Bytes::from(body());
     for _ in 0..requests {
         let id = start + NEXT.fetch_add(1, Ordering::Relaxed);
-        let request = Request::post("/")
-            .header("host", "bench")
-            .header("ce-specversion", "1.0")
-            .header("ce-id", id.to_string())
-            .header("ce-source", "/bench")
-            .header("ce-type", "com.example.order.created")
-            .header("content-type", "application/json")
-            .body(Full::new(body.clone()))
-            .expect("a request");
-        sender.ready().await.expect("a connection");
-        let answer = sender.send_request(request).await.expect("an answer");
-        assert_eq!(answer.status(), 202);
-        answer.into_body().collect().await.expect("a body");
+        loop {
+            sender.ready().await.expect("a connection");
+            let answer = sender.send_request(request(id, body.clone())).await.expect("an answer");
+            let status = answer.status();
+            let text = answer.into_body().collect().await.expect("a body").to_bytes();
+            if status == 202 {
+                break;
+            }
+            // refused for now: the same event again
+            assert_eq!(status, 503, "{}", String::from_utf8_lossy(&text));
+            if REFUSED.fetch_add(1, Ordering::Relaxed) == 0 {
+                eprintln!("refused for now: {}", String::from_utf8_lossy(&text));
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
     }
+}
+
+fn request(id: u64, body: Bytes) -> Request<Full<Bytes>> {
+    Request::post("/")
+        .header("host", "bench")
+        .header("ce-specversion", "1.0")
+        .header("ce-id", id.to_string())
+        .header("ce-source", "/bench")
+        .header("ce-type", "com.example.order.created")
+        .header("content-type", "application/json")
+        .body(Full::new(body))
+        .expect("a request")
 }

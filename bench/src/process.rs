@@ -28,12 +28,12 @@ pub fn own() -> PathBuf {
 /// A command on given cores (`0`, `1`, `0,1`).
 pub fn on(cores: &str, program: &Path) -> Command {
     let mut command = Command::new("taskset");
-    command.arg("-c").arg(cores).arg(program).stdin(Stdio::null()).stderr(Stdio::null());
+    command.arg("-c").arg(cores).arg(program).stdin(Stdio::null());
     command
 }
 
 pub fn start(mut command: Command) -> Running {
-    Running(command.stdout(Stdio::null()).spawn().expect("it starts"))
+    Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"))
 }
 
 /// Runs to its end; its output as a number.

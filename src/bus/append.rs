@@ -43,8 +43,7 @@ impl Appender {
     /// # Errors
     /// [`Error::Unknown`] if they may have been stored; every other error says that they surely were not.
     pub async fn append(&self, bus: &str, events: &[Event], dedupe_window: Duration, replicas: u32) -> Result<Vec<Receipt>, Error> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let link = self.links[turn % CONNECTIONS].current()?;
+        let link = self.link()?;
         link.hello(bus).await.map_err(surely_not)?;
         loop {
             match append(&link, bus, events, dedupe_window).await? {
@@ -56,15 +55,19 @@ impl Appender {
         }
     }
 
+    /// The next connection in turn that is alive.
+    fn link(&self) -> Result<Link, Error> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let found = self.links[turn % CONNECTIONS].current();
+        found.or_else(|error| self.links.iter().find_map(|links| links.current().ok()).ok_or(error))
+    }
+
     /// Whether a connection is there.
     ///
     /// # Errors
     /// Why there is none (for readiness).
     pub fn status(&self) -> Result<(), String> {
-        match self.links.iter().find_map(|link| link.current().err()) {
-            Some(error) => Err(error.to_string()),
-            None => Ok(()),
-        }
+        self.link().map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// Bytes that Redis uses and the most that it may use, as of the last second; `None` while unknown.
@@ -83,7 +86,9 @@ fn surely_not(error: Error) -> Error {
 
 /// Runs the script; `None` if the bus has lost its cursor.
 pub(super) async fn append(link: &Link, bus: &str, events: &[Event], window: Duration) -> Result<Option<Vec<Receipt>>, Error> {
-    let mut call = link.script(Script::Append, bus).arg(u64::try_from(window.as_millis()).unwrap_or(u64::MAX).max(1));
+    // Redis takes no longer and no shorter time for a key to expire
+    let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX).clamp(1, i64::MAX / 2);
+    let mut call = link.script(Script::Append, bus).arg(window);
     for event in events {
         call.push(event.attributes.identity().base64url());
         call.push(event.mode.code());

@@ -1,12 +1,22 @@
 //! The commands: the clap tree, and one file for each.
 
+pub mod ask;
+pub mod connect;
+pub mod dead;
 pub mod generate;
+pub mod get;
 pub mod ingest;
+pub mod names;
+pub mod output;
 pub mod receiver;
+pub mod retry;
 pub mod role;
 pub mod router;
+pub mod send;
 pub mod setting;
+pub mod skip;
 pub mod standalone;
+pub mod table;
 pub mod validate;
 pub mod worker;
 
@@ -34,6 +44,11 @@ enum Command {
     Ingest(ingest::Ingest),
     Router(router::Args),
     Worker(worker::Args),
+    Get(get::Get),
+    Send(send::Send),
+    Dead(dead::Dead),
+    Retry(retry::Retry),
+    Skip(skip::Skip),
     Validate(validate::Validate),
     Receiver(receiver::Args),
     Generate(generate::Generate),
@@ -51,6 +66,11 @@ impl Cli {
             Command::Ingest(args) => args.run().await,
             Command::Router(args) => router::run(args).await,
             Command::Worker(args) => worker::run(args).await,
+            Command::Get(args) => args.run().await,
+            Command::Send(args) => args.run().await,
+            Command::Dead(args) => args.run().await,
+            Command::Retry(args) => args.run().await,
+            Command::Skip(args) => args.run().await,
             Command::Validate(args) => args.run().await,
             Command::Receiver(args) => receiver::run(args).await,
             Command::Generate(args) => args.run().await,

@@ -260,9 +260,7 @@ impl Feed {
                 }
                 answer = ready(&mut self.renewing) => {
                     self.renewing = None;
-                    if let Some(news) = self.renewed(answer) {
-                        return news;
-                    }
+                    return self.renewed(answer);
                 }
                 () = self.wake.notified() => self.woken(),
                 () = tokio::time::sleep_until(self.renew_at), if self.renewing.is_none() => {}
@@ -352,7 +350,7 @@ impl Feed {
         News::Progress
     }
 
-    fn renewed(&mut self, answer: Result<Option<Renewed>, Error>) -> Option<News> {
+    fn renewed(&mut self, answer: Result<Option<Renewed>, Error>) -> News {
         match answer {
             Ok(Some(renewed)) => {
                 self.until = lasts(self.renewal_sent);
@@ -361,10 +359,10 @@ impl Feed {
                 if renewed.backlog > self.held() as u64 {
                     self.more = true;
                 }
-                renewed.ask.map(|(ask, nonce)| News::Asked(ask, nonce))
+                renewed.ask.map_or(News::Progress, |(ask, nonce)| News::Asked(ask, nonce))
             }
-            Ok(None) => Some(fenced()),
-            Err(error) => Some(News::Lost(error.to_string())),
+            Ok(None) => fenced(),
+            Err(error) => News::Lost(error.to_string()),
         }
     }
 }

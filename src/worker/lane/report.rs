@@ -5,7 +5,7 @@ use super::{End, done};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// State is reported at most so often.
+/// State is reported at most so often, gauges are set so often.
 const REPORT: Duration = Duration::from_secs(1);
 
 impl Shift<'_, '_> {
@@ -46,11 +46,15 @@ impl Shift<'_, '_> {
         };
         done(self.feed.tenure().report(state, message, &self.plan.id, self.asked.as_deref()).await?)?;
         self.reported = Some((state, Instant::now()));
-        self.measure();
         Ok(())
     }
 
-    fn measure(&self) {
+    /// Each second, whatever goes on.
+    pub(super) fn measure(&mut self) {
+        if self.measured.is_some_and(|measured| measured.elapsed() < REPORT) {
+            return;
+        }
+        self.measured = Some(Instant::now());
         self.metrics.backlog.set(i64::try_from(self.feed.backlog()).unwrap_or(i64::MAX));
         let head = self.feed.head();
         self.metrics.backlog_oldest.set(head.map_or(0.0, |head| self.feed.clock().since(head.id.ms).as_secs_f64()));

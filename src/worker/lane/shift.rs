@@ -38,6 +38,8 @@ pub(super) struct Shift<'a, 'o> {
     pub(super) asked: Option<String>,
     /// The state that was reported last, and when.
     pub(super) reported: Option<(&'static str, Instant)>,
+    /// When the gauges were set last.
+    pub(super) measured: Option<Instant>,
     /// The last failure, for a person.
     pub(super) message: String,
     pub(super) last_success: Sequence,
@@ -69,6 +71,7 @@ impl<'a, 'o> Shift<'a, 'o> {
             ask: None,
             asked: state.get("asked").cloned(),
             reported: None,
+            measured: None,
             message: state.get("reason").cloned().unwrap_or_default(),
             last_success: Sequence::ZERO,
         };
@@ -105,6 +108,7 @@ impl<'a, 'o> Shift<'a, 'o> {
                 self.answer(ask, nonce).await?;
             }
             self.report(false).await?;
+            self.measure();
             let due = self.due();
             if due.is_none_or(|due| due > Instant::now()) {
                 self.wait([due, self.report_due()].into_iter().flatten().min()).await?;

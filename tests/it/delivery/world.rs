@@ -162,7 +162,7 @@ impl World {
         let name = destination.metadata.name.clone().unwrap();
         let resolved = plan::resolve(&destination, &name, &Objects::default()).unwrap();
         routing::create(&self.link().await, "default", &name, &resolved.route, Start::Latest).await.unwrap();
-        self.write("plans", &name, &serde_json::to_value(change(resolved.plan)).unwrap());
+        self.write("plans", &name, &serde_json::to_value(change(resolved.plan.unwrap())).unwrap());
     }
 
     /// Asks as a person would, and waits until it is done.
