@@ -1,8 +1,8 @@
 //! Destinations and Secrets that change while events flow, and that go (T58, T59, T62).
 
 use super::world::{World, attempts, destination, secret};
-use crate::support::eventually::holds;
 use crate::support::eventually;
+use crate::support::eventually::holds;
 use posthorn::receiver::signature::Key;
 use posthorn::receiver::{Answer, Behaviour, Receiver, Seen};
 use serde_json::json;
@@ -18,7 +18,8 @@ fn signatures(seen: &Seen) -> [bool; 2] {
 
 #[tokio::test]
 async fn a_plan_that_changes_under_load_loses_and_overtakes_nothing() {
-    let (old, new) = (Receiver::start(Behaviour::ok()).await.unwrap(), Receiver::start(Behaviour::every(9, Answer::Status(503))).await.unwrap());
+    let (old, new) =
+        (Receiver::start(Behaviour::ok()).await.unwrap(), Receiver::start(Behaviour::every(9, Answer::Status(503))).await.unwrap());
     let key = |value: &str| secret("keys", json!({"key": value}));
     let signing = json!({"secretKeyRefs": [{"name": "keys", "key": "key"}]});
     let (first, second) = (json!({"prefix": {"type": "com."}}), json!({"suffix": {"type": ".test"}}));
@@ -51,7 +52,8 @@ async fn a_plan_that_changes_under_load_loses_and_overtakes_nothing() {
 
 #[tokio::test]
 async fn a_waiting_head_is_tried_at_once_with_all_its_retries_when_the_plan_changes() {
-    let (old, new) = (Receiver::start(Behaviour::always(Answer::Status(503))).await.unwrap(), Receiver::start(Behaviour::ok()).await.unwrap());
+    let (old, new) =
+        (Receiver::start(Behaviour::always(Answer::Status(503))).await.unwrap(), Receiver::start(Behaviour::ok()).await.unwrap());
     let spec = json!({"delivery": {"backoffDelay": "1h", "backoffMax": "1h"}});
     let mut world = World::standalone(&[destination("a", &old.url(), spec.clone())]).await;
     world.post(1..=3).await;

@@ -101,7 +101,8 @@ async fn a_receiver_that_is_gone_is_left_alone_until_the_plan_changes() {
     let mut world = world("50ms", &[destination("gone", &gone.url(), json!({})), destination("other", &other.url(), json!({}))]).await;
     world.post(1..=3).await;
     world.halted("gone", "Gone").await;
-    let probes = async |count: usize| eventually("probes of the other", async || holds(other.count() >= count, || other.count().to_string())).await;
+    let probes =
+        async |count: usize| eventually("probes of the other", async || holds(other.count() >= count, || other.count().to_string())).await;
     probes(5).await;
     let earlier = world.field("gone", "at");
     world.process().kill9();
