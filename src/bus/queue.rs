@@ -60,6 +60,10 @@ pub struct Trial {
     pub next: f64,
     /// Class of the last failure.
     pub class: Option<String>,
+    /// HTTP status of the last answer.
+    pub code: Option<u16>,
+    /// The last failure for a person.
+    pub msg: String,
 }
 
 /// How an event is given up.

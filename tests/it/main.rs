@@ -6,6 +6,7 @@
 
 mod bus;
 mod commands;
+mod delivery;
 mod harness;
 mod receiver;
 mod support;

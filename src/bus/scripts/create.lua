@@ -6,6 +6,7 @@ local st, q = P .. 'st:' .. uid, P .. 'q:' .. uid
 if call('HEXISTS', ROUTES, uid) == 1 then return { 'EXISTS', call('HGET', st, 'start') or '0-0' } end
 local other = call('HGET', NAMES, name)
 if other and other ~= uid and call('HEXISTS', ROUTES, other) == 1 then return { 'TAKEN', other } end
+local recorded = start ~= 'latest' and start ~= 'earliest'
 local pos = call('HGET', C, 'pos')
 local trimmed = call('HGET', C, 'trimmed')
 if start == 'latest' then
@@ -24,6 +25,8 @@ elseif call('HEXISTS', st, 'start') == 1 then
   remake_queue(uid, start)
 else
   make_queue(uid, start)
+  -- a recorded start: all that it had is gone, with its counters
+  if recorded then call('HSET', st, 'dataLost', num(now())) end
 end
 call('HSET', ROUTES, uid, route)
 call('HSET', NAMES, name, uid)
