@@ -3,7 +3,7 @@
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-valkey check generate interop clean
+.PHONY: help install demo run test test-valkey check generate interop bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ generate: install ## Write the generated files again (CRD, ...)
 
 interop: install ## Send real payloads by the official SDKs and verify what arrives (needs Python, Node.js, network)
 	@hack/interop.sh
+
+bench: install ## Measure it beside its ceilings (release build, ten minutes)
+	@hack/bench.sh
 
 clean: ## Remove everything that was built
 	@cargo clean

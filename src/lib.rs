@@ -21,6 +21,7 @@ pub mod api;
 pub mod bus;
 pub mod cli;
 pub mod event;
+pub mod failpoint;
 pub mod filter;
 pub mod generate;
 pub mod ingest;

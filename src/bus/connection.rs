@@ -4,10 +4,15 @@
 //! a demoted, loading or ailing server ends it with all that came through it; its [`Supervisor`] opens a new one after a growing pause.
 //! redis-rs' own manager would stay on a demoted primary and on a black-holed connection for ever.
 
+use super::counters;
 use super::keys;
+use super::safety::{Concern, too_old};
 use super::scripts::{self, Answer, Script};
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisError, ServerErrorKind, Value};
+use redis::aio::{MultiplexedConnection, SendError};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisError,
+    ServerErrorKind, Value,
+};
 use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
@@ -15,6 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Longest wait for an answer of the server; longer means that the connection is dead.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,7 +32,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How often a connection looks whether its server is still the same primary.
 const ROLE_CHECK: Duration = Duration::from_secs(2);
 
-/// Where Redis is: `redis://[user:password@]host:port/db`, `rediss://…` (TLS) or `unix:///path`. `Debug` and `Display` hide the password.
+/// Where Redis is: `redis://[user:password@]host:port/db`, `rediss://…` (TLS) or `unix:///path[?user=…&pass=…&db=…]`. `Debug` and `Display`
+/// hide user and password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl(String);
 
@@ -46,9 +53,10 @@ impl FromStr for RedisUrl {
 
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.rsplit_once('@').zip(self.0.split_once("://")) {
+        let visible = self.0.split_once('?').map_or(self.0.as_str(), |(address, _)| address);
+        match visible.rsplit_once('@').zip(visible.split_once("://")) {
             Some(((_, address), (scheme, _))) => write!(f, "{scheme}://…@{address}"),
-            None => f.write_str(&self.0),
+            None => f.write_str(visible),
         }
     }
 }
@@ -98,18 +106,21 @@ struct Inner {
     history: String,
     greeted: Mutex<HashSet<String>>,
     closed: CancellationToken,
+    _open: counters::Open,
 }
 
 impl Link {
     async fn open(url: &RedisUrl, timeout: Duration) -> Result<Link, Error> {
-        let mut connection = connect(url, timeout).await.map_err(|error| Error::Unavailable(error.to_string()))?;
+        let closed = CancellationToken::new();
+        let mut connection = connect(url, timeout, closed.clone()).await.map_err(|error| Error::Unavailable(error.to_string()))?;
         let wrong = |error: RedisError| Error::Unavailable(error.to_string());
+        modern(&mut connection).await?;
         let history = primary(&mut connection).await?;
         let mut shas = Vec::with_capacity(scripts::ALL.len());
         for (_, source) in scripts::ALL {
             shas.push(redis::cmd("SCRIPT").arg("LOAD").arg(source).query_async(&mut connection).await.map_err(wrong)?);
         }
-        let inner = Inner { connection, shas, history, greeted: Mutex::default(), closed: CancellationToken::new() };
+        let inner = Inner { connection, shas, history, greeted: Mutex::default(), closed, _open: counters::Open::new() };
         Ok(Link(Arc::new(inner)))
     }
 
@@ -121,6 +132,11 @@ impl Link {
     /// Resolves when this connection has ended.
     pub async fn closed(&self) {
         self.0.closed.cancelled().await;
+    }
+
+    /// Whether both are the same connection.
+    pub(super) fn is(&self, other: &Link) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub(super) fn sha(&self, script: Script) -> &str {
@@ -173,7 +189,9 @@ impl Link {
         let text = error.to_string();
         let (verdict, ends) = match (error.kind(), error.code()) {
             (_, Some("OOM")) => (Error::Full(text), false),
-            (ErrorKind::Server(ServerErrorKind::TryAgain), _) | (_, Some("NOREPLICAS" | "NOPERM")) => (Error::Refused(text), false),
+            (ErrorKind::Server(ServerErrorKind::TryAgain), _) | (_, Some("NOREPLICAS" | "NOPERM" | "BUSY")) => {
+                (Error::Refused(text), false)
+            }
             (
                 ErrorKind::Server(
                     ServerErrorKind::ReadOnly
@@ -192,6 +210,7 @@ impl Link {
             (ErrorKind::Client | ErrorKind::InvalidClientConfig | ErrorKind::AuthenticationFailed, _) => (Error::Unavailable(text), true),
             _ => (Error::Unknown(text), true),
         };
+        counters::failed(&verdict);
         if ends {
             self.end(&verdict.to_string());
         }
@@ -199,10 +218,7 @@ impl Link {
     }
 
     fn end(&self, why: &str) {
-        if !self.is_closed() {
-            tracing::warn!(reason = why, "connection to redis ended");
-            self.0.closed.cancel();
-        }
+        close(&self.0.closed, why);
     }
 
     /// Ends the connection if its server is no longer the primary that it was.
@@ -245,16 +261,44 @@ impl RedisUrl {
             let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
             info = info.set_tcp_settings(tcp);
         }
-        Client::open(info)
+        // RESP3, so that the loss of a connection is told while nothing is sent
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        Client::open(info.set_redis_settings(settings))
     }
 }
 
-async fn connect(url: &RedisUrl, response_timeout: Duration) -> Result<MultiplexedConnection, RedisError> {
+fn close(closed: &CancellationToken, why: &str) {
+    if !closed.is_cancelled() {
+        tracing::warn!(reason = why, "connection to redis ended");
+        closed.cancel();
+    }
+}
+
+/// Connects; `closed` is cancelled as soon as the connection is lost, also while nothing is sent.
+async fn connect(url: &RedisUrl, response_timeout: Duration, closed: CancellationToken) -> Result<MultiplexedConnection, RedisError> {
+    let pushed = move |push: PushInfo| -> Result<(), SendError> {
+        if push.kind == PushKind::Disconnection {
+            close(&closed, "the server closed it");
+        }
+        Ok(())
+    };
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
         .set_response_timeout(Some(response_timeout))
-        .set_pipeline_buffer_size(1024);
+        .set_pipeline_buffer_size(1024)
+        .set_push_sender(pushed);
     url.client()?.get_multiplexed_async_connection_with_config(&config).await
+}
+
+/// Checks that the server knows what the scripts need; an older one would only say that it cannot read them.
+async fn modern(connection: &mut MultiplexedConnection) -> Result<(), Error> {
+    let info: String =
+        redis::cmd("INFO").arg("server").query_async(connection).await.map_err(|error| Error::Unavailable(error.to_string()))?;
+    let field = |name| info_field(&info, name).unwrap_or_default();
+    match too_old(field("redis_version"), field("valkey_version")) {
+        Some(version) => Err(Error::Unavailable(Concern::TooOld(version).to_string())),
+        None => Ok(()),
+    }
 }
 
 /// Checks that the server is a primary; answers its history.
@@ -277,15 +321,7 @@ pub(super) fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 #[derive(Clone)]
 pub struct Supervisor {
     links: watch::Receiver<Result<Link, String>>,
-    _task: Arc<AbortOnDrop>,
-}
-
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    _task: Arc<AbortOnDropHandle<()>>,
 }
 
 impl Supervisor {
@@ -302,7 +338,7 @@ impl Supervisor {
     fn start_with(url: RedisUrl, name: &'static str, timeout: Duration) -> Supervisor {
         let (sender, links) = watch::channel(Err("not connected yet".to_owned()));
         let task = tokio::spawn(supervise(url, name, timeout, sender));
-        Supervisor { links, _task: Arc::new(AbortOnDrop(task)) }
+        Supervisor { links, _task: Arc::new(AbortOnDropHandle::new(task)) }
     }
 
     /// The present connection, or why there is none.
@@ -347,7 +383,10 @@ async fn supervise(url: RedisUrl, name: &'static str, timeout: Duration, links: 
                 }
             }
             Err(error) => {
-                let why = error.to_string();
+                let why = match error {
+                    Error::Unavailable(why) => why,
+                    other => other.to_string(),
+                };
                 if links.borrow().as_ref().err() != Some(&why) {
                     tracing::warn!(connection = name, redis = %url, error = why, "cannot connect to redis; trying again");
                 }

@@ -115,11 +115,13 @@ pub async fn wait(link: &Link, bus: &str, after: Sequence, block: Duration) -> R
     command.arg("COUNT").arg(16).arg("BLOCK").arg(u64::try_from(block.as_millis()).unwrap_or(u64::MAX));
     command.arg("STREAMS").arg(keys::log(bus)).arg(after.to_string());
     let mut entries = Vec::new();
-    let Value::Array(streams) = link.send(&command).await? else { return Ok(entries) };
-    for stream in streams {
-        let Value::Array(pair) = stream else { continue };
-        let Some(Value::Array(found)) = pair.into_iter().nth(1) else { continue };
-        for value in found {
+    let streams = match link.send(&command).await? {
+        Value::Map(streams) => streams,
+        Value::Nil => Vec::new(),
+        other => return Err(Error::Protocol(format!("XREAD answered {other:?}"))),
+    };
+    for (_, found) in streams {
+        for value in redis::from_redis_value::<Vec<Value>>(found).map_err(|error| Error::Protocol(error.to_string()))? {
             entries.push(Entry::from_value(value)?);
         }
     }

@@ -34,7 +34,7 @@ pub enum Answered<T> {
 }
 
 /// An entry of the queue, with the trouble it had.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Owed {
     /// The entry.
     pub entry: Entry,
@@ -60,6 +60,10 @@ pub struct Trial {
     pub next: f64,
     /// Class of the last failure.
     pub class: Option<String>,
+    /// HTTP status of the last answer.
+    pub code: Option<u16>,
+    /// The last failure for a person.
+    pub msg: String,
 }
 
 /// How an event is given up.
@@ -180,6 +184,9 @@ impl Tenure {
 
     /// Removes delivered events; answers how many were still there. Script `settle`.
     pub async fn settle(&self, events: &[Settled]) -> Result<Answered<u64>, Error> {
+        if events.is_empty() {
+            return Ok(Answered::Done(0));
+        }
         let mut call = self.call(Script::Settle);
         for event in events {
             call.push(event.id.to_string());

@@ -2,6 +2,7 @@
 
 use super::connection::{Error, Link, Supervisor, info_field};
 use crate::settings::Fsync;
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -141,12 +142,13 @@ pub async fn check(link: &Link, declared: Fsync) -> Result<Vec<Concern>, Error> 
     if !policy.is_empty() && policy != "noeviction" {
         concerns.push(Concern::Evicts(policy.to_owned()));
     }
-    match link.query::<Vec<String>>(redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await {
-        Ok(pair) if pair.len() == 2 => match (declared, pair[1].as_str()) {
-            (Fsync::Always, "always") | (Fsync::EverySecond, "always" | "everysec") => {}
-            (_, found) => concerns.push(Concern::Fsync { found: found.to_owned() }),
+    match link.query::<HashMap<String, String>>(redis::cmd("CONFIG").arg("GET").arg("appendfsync")).await {
+        Ok(settings) => match (declared, settings.get("appendfsync").map(String::as_str)) {
+            (Fsync::Always, Some("always")) | (Fsync::EverySecond, Some("always" | "everysec")) => {}
+            (_, Some(found)) => concerns.push(Concern::Fsync { found: found.to_owned() }),
+            (_, None) => concerns.push(Concern::Unverified),
         },
-        Ok(_) | Err(Error::Refused(_) | Error::Protocol(_)) => concerns.push(Concern::Unverified),
+        Err(Error::Refused(_) | Error::Protocol(_)) => concerns.push(Concern::Unverified),
         Err(error) => return Err(error),
     }
     Ok(concerns)
@@ -177,7 +179,8 @@ pub async fn require(links: &Supervisor, declared: Fsync, accept_unsafe: bool) -
     Err(Unsafe(fatal.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
 }
 
-fn too_old(redis: &str, valkey: &str) -> Option<String> {
+/// The version, if it is older than Redis 7.0 or Valkey 7.2.
+pub(super) fn too_old(redis: &str, valkey: &str) -> Option<String> {
     let (version, least) = if valkey.is_empty() { (redis, (7, 0)) } else { (valkey, (7, 2)) };
     let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));

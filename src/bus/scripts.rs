@@ -125,6 +125,14 @@ impl Answer {
         value.as_ref().and_then(text).ok_or_else(|| self.wrong("text", &value))
     }
 
+    /// The next value as text that may be damaged.
+    pub(super) fn lossy_text(&mut self) -> Result<String, Error> {
+        match self.values.next() {
+            Some(Value::BulkString(bytes)) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            other => Err(self.wrong("text", &other)),
+        }
+    }
+
     /// The next value as text, if there is one.
     pub(super) fn maybe_text(&mut self) -> Result<Option<String>, Error> {
         match self.values.len() {

@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub state: Option<String>,
     /// Message that the worker reported with it.
     pub reason: Option<String>,
+    /// When it reported this, milliseconds since the epoch.
+    pub reported: Option<u64>,
     /// The plan that the worker runs.
     pub plan: Option<String>,
     /// The last request of a person that the worker has answered.
@@ -84,7 +86,7 @@ pub async fn snapshot(link: &Link, bus: &str, uid: &str) -> Result<Snapshot, Err
     let st = pairs(&answer.list()?);
     let owned = answer.parse::<u8>()? == 1;
     let (fill, _position) = (answer.text()?.parse().ok(), answer.text()?);
-    let (id, attributes, trial) = (answer.text()?, answer.text()?, answer.text()?);
+    let (id, attributes, trial) = (answer.text()?, answer.lossy_text()?, answer.lossy_text()?);
     let number = |name: &str| st.get(name).and_then(|text| text.parse::<u64>().ok());
     let word = |name: &str| st.get(name).cloned();
     Ok(Snapshot {
@@ -103,6 +105,7 @@ pub async fn snapshot(link: &Link, bus: &str, uid: &str) -> Result<Snapshot, Err
         }),
         state: word("state"),
         reason: word("reason"),
+        reported: number("at"),
         plan: word("plan"),
         asked: word("asked"),
         owned,

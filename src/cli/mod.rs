@@ -1,12 +1,22 @@
 //! The commands: the clap tree, and one file for each.
 
+pub mod ask;
+pub mod connect;
+pub mod dead;
 pub mod generate;
+pub mod get;
 pub mod ingest;
+pub mod names;
+pub mod output;
 pub mod receiver;
+pub mod retry;
 pub mod role;
 pub mod router;
+pub mod send;
 pub mod setting;
+pub mod skip;
 pub mod standalone;
+pub mod table;
 pub mod validate;
 pub mod worker;
 
@@ -21,8 +31,8 @@ pub struct Cli {
     /// Logs for people or for machines
     #[arg(long, global = true, env = "POSTHORN_LOG_FORMAT", value_name = "text|json", default_value = "text")]
     log_format: LogFormat,
-    /// What is logged: a level, or levels by module (info, posthorn::worker=debug)
-    #[arg(long, global = true, env = "POSTHORN_LOG", value_name = "FILTER", default_value = "info")]
+    /// What is logged: a level, or levels by module (info, posthorn::worker=debug) [default: info; error for commands]
+    #[arg(long, global = true, env = "POSTHORN_LOG", value_name = "FILTER", default_value = "", hide_default_value = true)]
     log: String,
     #[command(subcommand)]
     command: Command,
@@ -34,9 +44,24 @@ enum Command {
     Ingest(ingest::Ingest),
     Router(router::Args),
     Worker(worker::Args),
+    Get(get::Get),
+    Send(send::Send),
+    Dead(dead::Dead),
+    Retry(retry::Retry),
+    Skip(skip::Skip),
     Validate(validate::Validate),
     Receiver(receiver::Args),
     Generate(generate::Generate),
+}
+
+impl Command {
+    /// What is logged where nobody asked for something else: a command says itself what went wrong.
+    fn log(&self) -> &'static str {
+        match self {
+            Command::Standalone(_) | Command::Ingest(_) | Command::Router(_) | Command::Worker(_) => "info",
+            _ => "error",
+        }
+    }
 }
 
 impl Cli {
@@ -45,12 +70,18 @@ impl Cli {
     /// # Errors
     /// What went wrong, for a person.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        crate::telemetry::init(self.log_format, &self.log)?;
+        let log = if self.log.is_empty() { self.command.log() } else { &self.log };
+        crate::telemetry::init(self.log_format, log)?;
         match self.command {
             Command::Standalone(args) => standalone::run(args).await,
             Command::Ingest(args) => args.run().await,
             Command::Router(args) => router::run(args).await,
             Command::Worker(args) => worker::run(args).await,
+            Command::Get(args) => args.run().await,
+            Command::Send(args) => args.run().await,
+            Command::Dead(args) => args.run().await,
+            Command::Retry(args) => args.run().await,
+            Command::Skip(args) => args.run().await,
             Command::Validate(args) => args.run().await,
             Command::Receiver(args) => receiver::run(args).await,
             Command::Generate(args) => args.run().await,

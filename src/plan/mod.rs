@@ -189,6 +189,18 @@ pub struct Route {
     /// Dead letters older than this are removed.
     #[serde(with = "millis")]
     pub dead_letter_max_age: Duration,
+    /// What it refers to that is missing: its events are queued and wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unresolved: Option<Unresolved>,
+}
+
+/// Why no worker may run a destination yet, as shown to people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unresolved {
+    /// One word in CamelCase, the reason of the condition Resolved.
+    pub reason: String,
+    /// What is missing, and what to do. Never a value of a Secret.
+    pub message: String,
 }
 
 /// Whether a destination takes new events.

@@ -3,7 +3,7 @@
 mod credentials;
 mod sink;
 
-use super::{BackoffPolicy, Delivery, OnExhausted, Plan, Route, RouteState, Secret, Sink, Start};
+use super::{BackoffPolicy, Delivery, OnExhausted, Plan, Route, RouteState, Secret, Sink, Start, Unresolved};
 use crate::api::not_yet::{self, Place};
 use crate::api::objects::Objects;
 use crate::api::spec::{self, EventDestination, EventDestinationSpec};
@@ -17,10 +17,12 @@ use std::time::Duration;
 /// What one destination becomes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
-    /// For the worker.
-    pub plan: Plan,
+    /// For the worker; or what it refers to that is missing or wrong. Its events are routed all the same, and wait.
+    pub plan: Result<Plan, Vec<Problem>>,
     /// For the router.
     pub route: Route,
+    /// The bus it reads.
+    pub bus: String,
     /// Where a new queue begins.
     pub start: Start,
 }
@@ -98,17 +100,33 @@ pub fn resolve(destination: &EventDestination, uid: &str, objects: &Objects) -> 
     let ObjectMeta { namespace, name, .. } = &destination.metadata;
     let (namespace, name) = (namespace.clone().unwrap_or_default(), name.clone().unwrap_or_default());
     let mut problems = Vec::new();
-    let sink = problems.keep(sink::resolve(sink, &namespace, objects));
+    let sink = match sink::resolve(sink, &namespace, objects) {
+        Err(wrong) if wrong.iter().any(|problem| problem.reason == Reason::InvalidSpec) => {
+            problems.extend(wrong);
+            None
+        }
+        resolved => Some(resolved),
+    };
     let delivery = problems.keep(resolve_delivery(delivery));
     let filters = problems.keep(resolve_filters(filters));
-    let (Some((sink, sink_uri)), Some((delivery, dead_letter_max_age)), Some(filters)) = (sink, delivery, filters) else {
+    let (Some(sink), Some((delivery, dead_letter_max_age)), Some(filters)) = (sink, delivery, filters) else {
         return Err(problems);
     };
-    let route = route(&destination.metadata, sink_uri, filters, *suspend, dead_letter_max_age);
-    let (uid, bus, sink) = (uid.to_owned(), bus.clone(), Sink::Http(sink));
-    let plan = identified(Plan { id: String::new(), uid, bus, namespace, name, suspend: *suspend, sink, delivery });
+    let mut route = route(&destination.metadata, sink::shown(&destination.spec.sink), filters, *suspend, dead_letter_max_age);
+    let plan = match sink {
+        Ok((sink, sink_uri)) => {
+            route.sink_uri = sink_uri;
+            let (uid, bus, sink) = (uid.to_owned(), bus.clone(), Sink::Http(sink));
+            Ok(identified(Plan { id: String::new(), uid, bus, namespace, name, suspend: *suspend, sink, delivery }))
+        }
+        Err(problems) => {
+            route.unresolved =
+                problems.first().map(|problem| Unresolved { reason: problem.reason.to_string(), message: problem.to_string() });
+            Err(problems)
+        }
+    };
     let start = if *start_from == spec::StartFrom::Earliest { Start::Earliest } else { Start::Latest };
-    Ok(Resolved { plan, route, start })
+    Ok(Resolved { plan, route, bus: bus.clone(), start })
 }
 
 fn route(metadata: &ObjectMeta, sink_uri: String, filters: Vec<Filter>, suspend: bool, dead_letter_max_age: Duration) -> Route {
@@ -123,6 +141,7 @@ fn route(metadata: &ObjectMeta, sink_uri: String, filters: Vec<Filter>, suspend:
         state: RouteState::Open,
         suspend,
         dead_letter_max_age,
+        unresolved: None,
     }
 }
 

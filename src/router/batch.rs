@@ -48,10 +48,16 @@ impl Batch {
             Read { entry, attributes, to }
         };
         let mut batch = Batch { entries: entries.into_iter().map(read).collect(), wanted: BTreeMap::new() };
-        for uid in table.uids() {
-            batch.decide(uid, table);
-        }
+        batch.decide_all(table);
         batch
+    }
+
+    /// Decides again for every destination.
+    pub fn decide_all(&mut self, table: &Table) {
+        self.wanted.clear();
+        for uid in table.uids() {
+            self.decide(uid, table);
+        }
     }
 
     /// Decides again for one destination, whose route has changed.

@@ -183,7 +183,10 @@ impl<'a> Session<'a> {
             let started = Instant::now();
             let entries = self.read().await?;
             let behind = entries.len() >= READ_ENTRIES;
-            if !entries.is_empty() {
+            if entries.is_empty() {
+                // where nothing is routed, nothing else would tell of a destination that was made or changed
+                self.reload_table().await?;
+            } else {
                 self.route_all(Batch::new(entries, &self.table)).await?;
             }
             self.fills.live_took(started.elapsed());
@@ -266,7 +269,9 @@ impl<'a> Session<'a> {
                     if self.router.stop.has_begun() {
                         return Ok(());
                     }
-                    self.reload(&mut batch).await?;
+                    self.reload_table().await?;
+                    // some were detached, others changed meanwhile
+                    batch.decide_all(&self.table);
                     done = 0;
                 }
                 Err(error) => return Err(error.into()),

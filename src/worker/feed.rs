@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits for Redis between two events: reading ahead, settling and renewing go on while a request is under way.
 
+use super::attempt::Failure;
 use super::clock::{self, RedisClock};
 use crate::bus::Error;
 use crate::bus::entry::BadEntry;
@@ -9,6 +10,7 @@ use crate::bus::lease::{MARGIN, Renewed, TTL};
 use crate::bus::queue::{Answered, Owed, Settled, Tenure};
 use crate::bus::routing::Ask;
 use crate::event::{Event, Sequence};
+use crate::failpoint;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::collections::VecDeque;
@@ -43,8 +45,8 @@ pub struct Held {
     pub counted: bool,
     /// An attempt of it was cut: it may have killed its worker.
     pub suspect: bool,
-    /// Class of its last failure.
-    pub class: Option<String>,
+    /// Its last failure, if it is known.
+    pub failure: Option<Failure>,
     /// When it may be tried, by the clock of Redis; 0 for now.
     pub next: u64,
 }
@@ -52,6 +54,7 @@ pub struct Held {
 impl Held {
     fn new(owed: Owed) -> Held {
         let trial = owed.trial.unwrap_or_default();
+        let class = trial.class.as_deref().and_then(|class| class.parse().ok());
         Held {
             id: owed.entry.sequence,
             event: owed.entry.event(),
@@ -60,10 +63,20 @@ impl Held {
             attempts: trial.n,
             counted: owed.pending,
             suspect: trial.open,
-            class: trial.class,
+            failure: class.map(|class| Failure { code: trial.code, ..Failure::new(class, trial.msg) }),
             // whole milliseconds, never negative
             next: trial.next as u64,
         }
+    }
+
+    /// It has all its attempts again, and may be tried at once.
+    pub fn start_over(&mut self) {
+        (self.attempts, self.next, self.failure) = (0, 0, None);
+    }
+
+    /// The `id` of the event, for failpoints.
+    pub fn key(&self) -> &str {
+        self.event.as_ref().map_or("", |event| event.attributes.id())
     }
 }
 
@@ -85,14 +98,16 @@ pub struct Feed {
     tenure: Tenure,
     wake: Arc<Notify>,
     queue: VecDeque<Held>,
+    taken: Option<Sequence>,
     after: Sequence,
+    has_read: bool,
     /// There is or may be more to read.
     more: bool,
     reading: Pending<Answered<Vec<Owed>>>,
     unsettled: Vec<Settled>,
     unsettled_since: Option<Instant>,
     settling: Pending<Answered<u64>>,
-    in_settle: usize,
+    in_settle: Vec<Sequence>,
     settle_since: Option<Instant>,
     renewing: Pending<Option<Renewed>>,
     renewal_sent: (Instant, Duration),
@@ -101,7 +116,6 @@ pub struct Feed {
     until: (Instant, Duration),
     clock: RedisClock,
     backlog: u64,
-    taken: usize,
 }
 
 impl Feed {
@@ -111,13 +125,15 @@ impl Feed {
             tenure,
             wake,
             queue: VecDeque::new(),
+            taken: None,
             after: Sequence::ZERO,
+            has_read: false,
             more: true,
             reading: None,
             unsettled: Vec::new(),
             unsettled_since: None,
             settling: None,
-            in_settle: 0,
+            in_settle: Vec::new(),
             settle_since: None,
             renewing: None,
             renewal_sent: asked,
@@ -125,7 +141,6 @@ impl Feed {
             until: lasts(asked),
             clock,
             backlog: 0,
-            taken: 0,
         }
     }
 
@@ -151,19 +166,20 @@ impl Feed {
 
     /// Takes the first event out, to be sent.
     pub fn take(&mut self) -> Option<Held> {
-        self.taken = 1;
-        self.queue.pop_front()
+        let head = self.queue.pop_front();
+        self.taken = head.as_ref().map(|head| head.id);
+        head
     }
 
     /// The event that was taken stays first.
     pub fn put_back(&mut self, held: Held) {
-        self.taken = 0;
+        self.taken = None;
         self.queue.push_front(held);
     }
 
     /// The event that was taken is gone.
     pub fn forget_taken(&mut self) {
-        self.taken = 0;
+        self.taken = None;
     }
 
     /// IDs that were read and had trouble.
@@ -173,33 +189,42 @@ impl Feed {
 
     /// All read events have all their attempts again.
     pub fn reset(&mut self) {
-        for held in &mut self.queue {
-            held.attempts = 0;
-            held.next = 0;
-            held.class = None;
-        }
+        self.queue.iter_mut().for_each(Held::start_over);
     }
 
     /// Events that wait, as far as known.
     pub fn backlog(&self) -> u64 {
-        self.backlog.max((self.queue.len() + self.taken) as u64)
+        self.backlog.max((self.queue.len() + usize::from(self.taken.is_some())) as u64)
     }
 
     /// Whether a request may start: the lease is ours and the window of unsettled successes is open.
     pub fn may_start(&self) -> bool {
         let old = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() > UNSETTLED_AGE);
         clock::boot() < self.until.1
-            && self.unsettled.len() + self.in_settle < UNSETTLED
+            && self.unsettled.len() + self.in_settle.len() < UNSETTLED
             && !old(self.unsettled_since)
             && !old(self.settle_since)
     }
 
     /// The event that was taken was delivered.
     pub fn settle(&mut self, settled: Settled) {
-        self.taken = 0;
+        self.taken = None;
         self.unsettled.push(settled);
         self.unsettled_since.get_or_insert_with(Instant::now);
         self.backlog = self.backlog.saturating_sub(1);
+    }
+
+    /// Waits until what is owed was read for the first time.
+    ///
+    /// # Errors
+    /// Why the tenure is over.
+    pub async fn fill(&mut self) -> Result<(), String> {
+        while !self.has_read {
+            if let News::Lost(why) = self.news().await {
+                return Err(why);
+            }
+        }
+        Ok(())
     }
 
     /// Waits until every success is settled.
@@ -224,19 +249,18 @@ impl Feed {
             self.start();
             tokio::select! {
                 biased;
-                answer = ready(&mut self.settling) => {
-                    self.settling = None;
-                    return self.settled(answer);
-                }
+                // before what was settled after it: an event that was read is known as held
                 answer = ready(&mut self.reading) => {
                     self.reading = None;
                     return self.read(answer);
                 }
+                answer = ready(&mut self.settling) => {
+                    self.settling = None;
+                    return self.settled(answer);
+                }
                 answer = ready(&mut self.renewing) => {
                     self.renewing = None;
-                    if let Some(news) = self.renewed(answer) {
-                        return news;
-                    }
+                    return self.renewed(answer);
                 }
                 () = self.wake.notified() => self.woken(),
                 () = tokio::time::sleep_until(self.renew_at), if self.renewing.is_none() => {}
@@ -249,7 +273,7 @@ impl Feed {
     fn start(&mut self) {
         if self.settling.is_none() && !self.unsettled.is_empty() {
             let batch = std::mem::take(&mut self.unsettled);
-            self.in_settle = batch.len();
+            self.in_settle = batch.iter().map(|settled| settled.id).collect();
             self.settle_since = self.unsettled_since.take();
             let tenure = self.tenure.clone();
             self.settling = Some(async move { tenure.settle(&batch).await }.boxed());
@@ -269,7 +293,22 @@ impl Feed {
     }
 
     fn held(&self) -> usize {
-        self.queue.len() + self.taken + self.unsettled.len() + self.in_settle
+        self.queue.len() + usize::from(self.taken.is_some()) + self.unsettled.len() + self.in_settle.len()
+    }
+
+    /// Whether an event is sent, or delivered and not yet settled.
+    fn is_under_way(&self, id: Sequence) -> bool {
+        self.taken == Some(id) || self.in_settle.contains(&id) || self.unsettled.iter().any(|settled| settled.id == id)
+    }
+
+    /// Takes an event that was read into its place. One that is held already comes again where someone moved the group.
+    fn hold(&mut self, owed: Owed) {
+        let id = owed.entry.sequence;
+        self.after = self.after.max(id);
+        let place = self.queue.partition_point(|held| held.id < id);
+        if self.queue.get(place).is_none_or(|held| held.id != id) && !self.is_under_way(id) {
+            self.queue.insert(place, Held::new(owed));
+        }
     }
 
     /// A wake-up tells of new events, or of a request of a person.
@@ -283,7 +322,9 @@ impl Feed {
     }
 
     fn settled(&mut self, answer: Result<Answered<u64>, Error>) -> News {
-        (self.in_settle, self.settle_since) = (0, None);
+        failpoint::hit("worker.settled", "");
+        self.in_settle.clear();
+        self.settle_since = None;
         match answer {
             Ok(Answered::Fenced) => fenced(),
             Ok(_) => News::Progress,
@@ -303,17 +344,13 @@ impl Feed {
             // the wake-up was for something else
             self.renew_at = self.renew_at.min(Instant::now() + LOOK / 10);
         }
-        for owed in entries {
-            self.after = self.after.max(owed.entry.sequence);
-            if self.queue.iter().all(|held| held.id != owed.entry.sequence) {
-                self.queue.push_back(Held::new(owed));
-            }
-        }
+        self.has_read = true;
+        entries.into_iter().for_each(|owed| self.hold(owed));
         self.backlog = self.backlog.max(self.held() as u64);
         News::Progress
     }
 
-    fn renewed(&mut self, answer: Result<Option<Renewed>, Error>) -> Option<News> {
+    fn renewed(&mut self, answer: Result<Option<Renewed>, Error>) -> News {
         match answer {
             Ok(Some(renewed)) => {
                 self.until = lasts(self.renewal_sent);
@@ -322,10 +359,10 @@ impl Feed {
                 if renewed.backlog > self.held() as u64 {
                     self.more = true;
                 }
-                renewed.ask.map(|(ask, nonce)| News::Asked(ask, nonce))
+                renewed.ask.map_or(News::Progress, |(ask, nonce)| News::Asked(ask, nonce))
             }
-            Ok(None) => Some(fenced()),
-            Err(error) => Some(News::Lost(error.to_string())),
+            Ok(None) => fenced(),
+            Err(error) => News::Lost(error.to_string()),
         }
     }
 }

@@ -4,6 +4,9 @@
 // A test fails by panicking; the harness does so with a message wherever the reason is not plain.
 #![allow(clippy::unwrap_used)]
 
+mod bus;
+mod commands;
+mod delivery;
 mod harness;
 mod ingest_faults;
 mod receiver;

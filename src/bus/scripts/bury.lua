@@ -26,24 +26,27 @@ end
 
 local try = get_try(uid, id)
 if how == 'dead' then
+  local letter = { orig = id, n = num(try.n or 0), class = ARGV[6], code = try.code and num(try.code) or '', msg = ARGV[7],
+    first = try.first and num(try.first) or '', at = num(now()) }
   local flat = {}
-  for i, value in ipairs(entry[2]) do flat[i] = value end
-  for _, value in ipairs({ 'orig', id, 'n', num(try.n or 0), 'class', ARGV[6], 'code', try.code and num(try.code) or '', 'msg', ARGV[7],
-    'first', try.first and num(try.first) or '', 'at', num(now()) }) do
+  local function add(name, value)
+    flat[#flat + 1] = name
     flat[#flat + 1] = value
   end
+  for i = 1, #entry[2], 2 do
+    if not letter[entry[2][i]] then add(entry[2][i], entry[2][i + 1]) end
+  end
+  for _, name in ipairs({ 'orig', 'n', 'class', 'code', 'msg', 'first', 'at' }) do add(name, letter[name]) end
   call('XADD', dead, '*', unpack(flat))
-  local over = call('XLEN', dead) - tonumber(ARGV[10])
-  if over > 0 then
-    local purged = call('XTRIM', dead, 'MAXLEN', '=', ARGV[10])
-    call('HINCRBY', st, 'purged', purged)
+  if call('XLEN', dead) > tonumber(ARGV[10]) then
+    call('HINCRBY', st, 'purged', call('XTRIM', dead, 'MAXLEN', '=', ARGV[10]))
   end
 end
 redis.pcall('XACK', q, 'delivery', id)
 call('XDEL', q, id)
 call('HDEL', P .. 'try:' .. uid, id)
 call('HINCRBY', st, how == 'dead' and 'buried' or 'dropped', 1)
-call('HSET', st, 'bytes', num(math.max(0, counter(st, 'bytes') - size_of(entry[2]))))
+free_bytes(uid, size_of(entry[2]))
 if streak and call('HINCRBY', st, streak, 1) >= limit then
   halt()
   return { 'HALTED', reason }

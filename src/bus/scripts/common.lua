@@ -34,10 +34,19 @@ local function next_id(id)
   return num(ms) .. '-' .. num(seq + 1)
 end
 
+local function is_stream(key)
+  return call('TYPE', key).ok == 'stream'
+end
+
+local function length(key)
+  if is_stream(key) then return call('XLEN', key) end
+  return 0
+end
+
 -- last ID that a stream ever gave; nil where there is no stream
 local function last_id(key)
-  local info = redis.pcall('XINFO', 'STREAM', key)
-  if info.err then return nil end
+  if not is_stream(key) then return nil end
+  local info = call('XINFO', 'STREAM', key)
   for i = 1, #info, 2 do
     if info[i] == 'last-generated-id' then return info[i + 1] end
   end
@@ -71,29 +80,69 @@ local function size_of(flat)
   return size
 end
 
--- what was in a queue that someone deleted is counted as lost
-local function count_lost(uid)
-  local st = P .. 'st:' .. uid
-  local c = call('HMGET', st, 'routed', 'settled', 'buried', 'dropped', 'lost')
-  local owed = tonumber(c[1] or '0')
-  for i = 2, 5 do owed = owed - tonumber(c[i] or '0') end
-  if owed > 0 then call('HINCRBY', st, 'lost', owed) end
-  call('DEL', P .. 'try:' .. uid)
-  call('HSET', st, 'bytes', 0, 'dataLost', num(now()))
+-- what the bus itself needs; a generation is never given out twice, even if the cursor was deleted
+local function make_bus()
+  call('HSETNX', C, 'v', 1)
+  call('HSETNX', C, 'pos', '0-0')
+  call('HSETNX', C, 'gen', call('ZREVRANGE', CHANGES, 0, 0, 'WITHSCORES')[2] or 0)
+  call('HSETNX', C, 'trimmed', '0-0')
 end
 
+-- Makes the counters agree with the queue again, after someone deleted entries, the queue or the counters from Redis.
+local function balance(uid)
+  local st = P .. 'st:' .. uid
+  local c = call('HMGET', st, 'settled', 'buried', 'dropped', 'lost')
+  local routed, known = counter(st, 'routed'), length(P .. 'q:' .. uid)
+  for i = 1, 4 do known = known + tonumber(c[i] or '0') end
+  if known < routed then
+    call('HINCRBY', st, 'lost', routed - known)
+    call('HSET', st, 'dataLost', num(now()))
+  elseif known > routed then
+    call('HINCRBY', st, 'routed', known - routed)
+  end
+end
+
+-- A queue that will give no ID at or below the floor. A key of another kind in its place goes.
 local function make_queue(uid, floor)
   local q = P .. 'q:' .. uid
+  call('UNLINK', q)
   call('XGROUP', 'CREATE', q, 'delivery', '0', 'MKSTREAM')
   if floor ~= '0-0' then call('XSETID', q, floor) end
 end
 
+-- the same for a queue that was there: what was in it is lost
+local function remake_queue(uid, floor)
+  make_queue(uid, floor)
+  balance(uid)
+  call('DEL', P .. 'try:' .. uid)
+  call('HSET', P .. 'st:' .. uid, 'bytes', 0, 'dataLost', num(now()))
+end
+
 -- the queue of a known destination is gone: make it again, at or above all that it ever held
 local function repair(uid)
-  count_lost(uid)
   local start = call('HGET', P .. 'st:' .. uid, 'start') or '0-0'
   local reached = call('HGET', FILLS, uid) or call('HGET', C, 'pos') or '0-0'
-  make_queue(uid, later(start, reached))
+  remake_queue(uid, later(start, reached))
+end
+
+-- a queue holds what is owed and no more, so its group begins at its beginning
+local function ensure_group(uid)
+  local q = P .. 'q:' .. uid
+  for _, group in ipairs(call('XINFO', 'GROUPS', q)) do
+    if fields(group).name == 'delivery' then return end
+  end
+  call('XGROUP', 'CREATE', q, 'delivery', '0')
+end
+
+-- bytes that left a queue
+local function free_bytes(uid, bytes)
+  local st = P .. 'st:' .. uid
+  if length(P .. 'q:' .. uid) == 0 then
+    bytes = 0
+  else
+    bytes = math.max(0, counter(st, 'bytes') - bytes)
+  end
+  call('HSET', st, 'bytes', num(bytes))
 end
 
 -- an entry that is no longer in the queue: forget it everywhere
@@ -105,10 +154,12 @@ local function gone(uid, id)
   return true
 end
 
+-- what is known of an event in trouble; a field that is damaged counts as none
 local function get_try(uid, id)
   local text = call('HGET', P .. 'try:' .. uid, id)
-  if not text then return { n = 0, open = false, solo = false, deaths = 0 } end
-  return cjson.decode(text)
+  local read, try = pcall(cjson.decode, text or '')
+  if read and type(try) == 'table' then return try end
+  return { n = 0, open = false, solo = false, deaths = 0 }
 end
 
 local function set_try(uid, id, try)

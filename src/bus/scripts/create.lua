@@ -6,6 +6,7 @@ local st, q = P .. 'st:' .. uid, P .. 'q:' .. uid
 if call('HEXISTS', ROUTES, uid) == 1 then return { 'EXISTS', call('HGET', st, 'start') or '0-0' } end
 local other = call('HGET', NAMES, name)
 if other and other ~= uid and call('HEXISTS', ROUTES, other) == 1 then return { 'TAKEN', other } end
+local recorded = start ~= 'latest' and start ~= 'earliest'
 local pos = call('HGET', C, 'pos')
 local trimmed = call('HGET', C, 'trimmed')
 if start == 'latest' then
@@ -13,21 +14,24 @@ if start == 'latest' then
 elseif start == 'earliest' then
   start = trimmed
 elseif less(start, trimmed) then
-  call('HSET', st, 'gap', start)
+  -- a recorded start: what this destination was owed is no longer kept
+  call('HSET', st, 'gap', start, 'dataLost', num(now()))
   start = trimmed
 end
 local last = last_id(q)
-if not last then
-  if call('HEXISTS', st, 'start') == 1 then count_lost(uid) end
+if last then
+  ensure_group(uid)
+elseif call('HEXISTS', st, 'start') == 1 then
+  remake_queue(uid, start)
+else
   make_queue(uid, start)
-  last = start
-elseif #redis.pcall('XINFO', 'GROUPS', q) == 0 then
-  call('XGROUP', 'CREATE', q, 'delivery', '0')
+  -- a recorded start: all that it had is gone, with its counters
+  if recorded then call('HSET', st, 'dataLost', num(now())) end
 end
 call('HSET', ROUTES, uid, route)
 call('HSET', NAMES, name, uid)
 call('HSET', st, 'start', start)
-local reached = later(start, last)
+local reached = later(start, last or start)
 if less(reached, pos) then call('HSET', FILLS, uid, reached) end
 changed(uid)
 return { 'OK', start }

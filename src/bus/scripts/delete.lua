@@ -1,6 +1,6 @@
 -- delete(uid, namespace/name): removes a destination and all it holds; answers what it held. Repeating it is harmless.
 local uid, name = ARGV[1], ARGV[2]
-local backlog, dead = call('XLEN', P .. 'q:' .. uid), call('XLEN', P .. 'dead:' .. uid)
+local backlog, dead = length(P .. 'q:' .. uid), length(P .. 'dead:' .. uid)
 local known = call('HDEL', ROUTES, uid)
 if call('HGET', NAMES, name) == uid then call('HDEL', NAMES, name) end
 call('HDEL', FILLS, uid)

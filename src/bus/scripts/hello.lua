@@ -1,11 +1,8 @@
 -- hello(hist): makes the bus known to a new connection; hist = run_id:master_replid.
 -- Refuses a bus written by a newer version. A restart or promotion lifts the next ID above every one that may have been lost.
 local v = call('HGET', C, 'v')
-if v and tonumber(v) > 1 then return { 'VERSION', v } end
-call('HSETNX', C, 'v', 1)
-call('HSETNX', C, 'pos', '0-0')
-call('HSETNX', C, 'gen', 0)
-call('HSETNX', C, 'trimmed', '0-0')
+if v and v ~= '1' then return { 'VERSION', v } end
+make_bus()
 if call('HGET', C, 'hist') ~= ARGV[1] then
   local ms = now() + 10000
   local last = last_id(IN)

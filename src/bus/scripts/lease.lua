@@ -12,14 +12,18 @@ if own and own ~= new then
 end
 call('SET', P .. 'own:' .. uid, new, 'PX', ttl)
 local q = P .. 'q:' .. uid
-if call('EXISTS', q) == 0 then repair(uid) end
-if #call('XINFO', 'GROUPS', q) == 0 then call('XGROUP', 'CREATE', q, 'delivery', '0') end
+if not is_stream(q) then repair(uid) end
+ensure_group(uid)
+balance(uid)
 for _, consumer in ipairs(call('XINFO', 'CONSUMERS', q, 'delivery')) do
   local c = fields(consumer)
   if c.name ~= 'w' and c.pending > 0 then
     local from = '0-0'
     repeat
-      from = call('XAUTOCLAIM', q, 'delivery', 'w', 0, from, 'JUSTID')[1]
+      local claimed = call('XAUTOCLAIM', q, 'delivery', 'w', 0, from, 'JUSTID')
+      from = claimed[1]
+      -- deleted while they were pending
+      for _, id in ipairs(claimed[3]) do call('HDEL', P .. 'try:' .. uid, id) end
     until from == '0-0'
     break
   end

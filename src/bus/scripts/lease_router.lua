@@ -9,4 +9,5 @@ if own and own ~= ARGV[1] then
   if not mine then return { 'BUSY' } end
 end
 call('SET', key, ARGV[1], 'PX', ARGV[2])
+make_bus()
 return { 'OK' }

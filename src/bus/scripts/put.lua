@@ -14,9 +14,9 @@ end
 -- gives nil and the error.
 local function xadd(queue, id, flat)
   local got = redis.pcall('XADD', queue.q, 'NOMKSTREAM', id, unpack(flat))
-  if not got then
+  if not got or (type(got) == 'table' and got.err and string.find(got.err, 'WRONGTYPE', 1, true)) then
     repair(queue.uid)
-    queue.bytes = 0
+    queue.bytes, queue.routed = 0, counter(queue.st, 'routed')
     got = redis.pcall('XADD', queue.q, 'NOMKSTREAM', id, unpack(flat))
   end
   if type(got) == 'table' and got.err then
@@ -29,10 +29,8 @@ end
 -- An event beyond the quota does not fit, unless the queue is empty or has it already.
 local function fits(queue, id, size, quota)
   if queue.bytes + size <= quota then return true end
-  local length = call('XLEN', queue.q)
-  if length == 0 then return true end
   local last = last_id(queue.q)
-  return last ~= nil and not less(last, id)
+  return not last or call('XLEN', queue.q) == 0 or not less(last, id)
 end
 
 -- false if the queue cannot take it: its key is no stream

@@ -4,7 +4,7 @@ local uid, token, after = ARGV[1], ARGV[2], ARGV[3]
 local max, limit, held = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 if fenced(uid, token) then return { 'FENCED' } end
 local q, st = P .. 'q:' .. uid, P .. 'st:' .. uid
-if call('EXISTS', q) == 0 then repair(uid) end
+if not is_stream(q) then repair(uid) end
 local answer, bytes = {}, 0
 
 local function take(from, pending)
@@ -17,8 +17,9 @@ local function take(from, pending)
         answer[#answer + 1] = { entry[1], entry[2], try, pending }
         bytes = bytes + size_of(entry[2])
       else
-        -- deleted while it was pending
+        -- someone deleted it while it was pending
         call('XACK', q, 'delivery', entry[1])
+        call('HDEL', P .. 'try:' .. uid, entry[1])
       end
       if pending == 1 then from = entry[1] end
     end

@@ -40,6 +40,8 @@ while at <= #ARGV do
   at = at + 3 + count
 end
 
-if unmatched ~= '0' then call('HINCRBY', C, 'unmatched', unmatched) end
-if final == '1' then call('HSET', C, 'pos', new) end
+if final == '1' then
+  call('HSET', C, 'pos', new)
+  if unmatched ~= '0' then call('HINCRBY', C, 'unmatched', unmatched) end
+end
 return answer

@@ -14,8 +14,8 @@ for i = 3, #ARGV, 3 do
 end
 redis.pcall('XACK', q, 'delivery', unpack(ids))
 call('HDEL', P .. 'try:' .. uid, unpack(ids))
-local c = call('HMGET', st, 'settled', 'bytes')
-call('HSET', st, 'settled', num(tonumber(c[1] or '0') + settled), 'bytes', num(math.max(0, tonumber(c[2] or '0') - bytes)), 'lastOK', num(now()))
+free_bytes(uid, bytes)
+call('HSET', st, 'settled', num(counter(st, 'settled') + settled), 'lastOK', num(now()))
 if retried > 0 then call('HINCRBY', st, 'retried', retried) end
 call('HDEL', st, 'streak', 'evstreak', 'halted')
 return { 'OK', settled }

@@ -4,7 +4,9 @@ local uid, rev, route = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local old = call('HGET', ROUTES, uid)
 if not old then return { 'GONE' } end
 if old == route then return { 'OK' } end
-if cjson.decode(old).rev > rev then return { 'STALE' } end
+-- a route that cannot be read is older than any other
+local read, known = pcall(cjson.decode, old)
+if read and type(known) == 'table' and (tonumber(known.rev) or 0) > rev then return { 'STALE' } end
 call('HSET', ROUTES, uid, route)
 changed(uid)
 return { 'OK' }

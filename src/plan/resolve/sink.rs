@@ -84,6 +84,15 @@ fn address(
     Ok((Secret::new(url.as_str()), shown))
 }
 
+/// The address as it is shown while it cannot be resolved: that of the spec without query, empty for a secret one.
+pub(super) fn shown(sink: &spec::Sink) -> String {
+    let uri = sink.http.as_ref().and_then(|http| http.uri.as_deref()).and_then(|uri| Url::parse(uri).ok());
+    uri.map_or_else(String::new, |mut url| {
+        url.set_query(None);
+        url.to_string()
+    })
+}
+
 fn resolve_headers(headers: &[spec::Header], vault: &Vault) -> Result<Vec<(String, Secret)>, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut resolved = Vec::new();

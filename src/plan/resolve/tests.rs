@@ -26,13 +26,14 @@ fn secret(allowed: bool, values: &[(&str, &str)]) -> Objects {
 
 fn http(destination: &EventDestination, objects: &Objects) -> (HttpSink, Resolved) {
     let resolved = resolve(destination, "u", objects).expect("it resolves");
-    let Sink::Http(sink) = resolved.plan.sink.clone();
+    let Sink::Http(sink) = resolved.plan.clone().expect("nothing is missing").sink;
     (sink, resolved)
 }
 
 /// The problems of a sink that refers to key `k` of Secret `s`; no message may repeat the value.
 fn problems(sink: Value, objects: &Objects) -> Vec<Problem> {
-    let problems = resolve(&destination(json!({"sink": {"http": sink}})), "u", objects).expect_err("it does not resolve");
+    let resolved = resolve(&destination(json!({"sink": {"http": sink}})), "u", objects);
+    let problems = resolved.and_then(|resolved| resolved.plan).expect_err("it does not resolve");
     assert!(problems.iter().all(|problem| !problem.to_string().contains(SECRET_VALUE)), "{problems:?}");
     problems
 }
@@ -53,7 +54,9 @@ fn a_destination_becomes_a_plan_and_a_route() {
         "sink": {"http": {"uri": "https://a.example/h?token=x", "format": "Structured", "headers": [{"name": "X-Team", "value": "a"}]}},
         "delivery": {"retry": -1, "backoffDelay": "500ms", "maxEventAge": "1h", "deadLetter": {"maxEvents": 5, "maxAge": "2h"}},
     }));
-    let (sink, Resolved { plan, route, start }) = http(&destination, &Objects::default());
+    let (sink, Resolved { plan, route, start, bus }) = http(&destination, &Objects::default());
+    let plan = plan.unwrap();
+    assert_eq!(bus, plan.bus);
     assert_eq!((sink.uri.expose(), sink.format), ("https://a.example/h?token=x", Format::Structured));
     assert_eq!(sink.headers, [("X-Team".into(), Secret::new("a"))]);
     assert_eq!((sink.halt_on_status_codes, sink.retry_after_max), (vec![401, 403, 410], Duration::from_secs(600)));
@@ -179,7 +182,11 @@ fn every_problem_is_told_at_once() {
 #[test]
 fn the_id_of_a_plan_changes_with_what_is_in_it_alone() {
     let id = |value: &str| {
-        resolve(&destination(json!({"sink": {"http": bearer()}})), "u", &secret(true, &[("k", value)])).expect("it resolves").plan.id
+        resolve(&destination(json!({"sink": {"http": bearer()}})), "u", &secret(true, &[("k", value)]))
+            .expect("it resolves")
+            .plan
+            .unwrap()
+            .id
     };
     assert_eq!(id("one"), id("one"));
     assert_ne!(id("one"), id("two"));
@@ -190,4 +197,12 @@ fn what_is_not_there_yet_is_refused() {
     let found = problems(json!({"uri": "https://a.example/h", "format": "Batch"}), &Objects::default());
     assert_eq!((found[0].path.as_str(), found[0].reason), ("spec.sink.http.format", Reason::NotImplemented));
     assert_eq!(problems(json!({"ref": {"name": "billing"}}), &Objects::default())[0].reason, Reason::NotImplemented);
+}
+
+#[test]
+fn a_destination_whose_secret_is_missing_is_routed_all_the_same() {
+    let resolved = resolve(&destination(json!({"sink": {"http": bearer()}})), "u", &Objects::default()).expect("its spec is right");
+    assert!(resolved.plan.is_err());
+    assert_eq!(resolved.route.sink_uri, "https://a.example/h");
+    assert_eq!(resolved.route.unresolved.map(|unresolved| unresolved.reason), Some("SecretNotFound".to_owned()));
 }

@@ -104,7 +104,6 @@ impl Control {
         let contents = Arc::clone(&self.folder.borrow_and_update());
         let destinations = want::destinations(&contents.objects);
         let held = self.held(link).await?;
-        // One that cannot be resolved gets no plan, so no attempt is made; its route stays and its events wait.
         let mut told: BTreeMap<String, String> = unresolved(&destinations);
         let mut plans = BTreeMap::new();
         let mut outcome = Ok(());
@@ -112,8 +111,9 @@ impl Control {
             let name = change.name().to_owned();
             match self.apply(link, change).await {
                 Ok(Applied::Runs(uid)) => {
-                    if let Some(Ok(destination)) = destinations.get(&name) {
-                        plans.insert(name, self.complete_plan(&destination.plan, uid));
+                    // without what it refers to it gets no plan, so no attempt is made; it is routed, and its events wait
+                    if let Some(Ok(Destination { plan: Ok(plan), .. })) = destinations.get(&name) {
+                        plans.insert(name, self.complete_plan(plan, uid));
                     }
                 }
                 Ok(Applied::Refused(reason)) => {
@@ -225,7 +225,11 @@ impl Control {
 type Destinations = BTreeMap<String, Result<Destination, String>>;
 
 fn unresolved(destinations: &Destinations) -> BTreeMap<String, String> {
-    destinations.iter().filter_map(|(name, found)| Some((name.clone(), found.as_ref().err()?.clone()))).collect()
+    let reason = |found: &Result<Destination, String>| match found {
+        Ok(destination) => destination.plan.as_ref().err().cloned(),
+        Err(reason) => Some(reason.clone()),
+    };
+    destinations.iter().filter_map(|(name, found)| Some((name.clone(), reason(found)?))).collect()
 }
 
 /// What became of a destination.

@@ -12,22 +12,25 @@ use std::collections::BTreeMap;
 pub struct Destination {
     /// For Redis.
     pub wanted: Wanted,
-    /// For the worker.
-    pub plan: Plan,
+    /// For the worker, or why it may not run yet (a Secret that is missing, say).
+    pub plan: Result<Plan, String>,
 }
 
-/// Every destination by `namespace/name`: what it is to become, or why it cannot (a Secret that is missing, say).
+/// Every destination by `namespace/name`: what it is to become, or why it cannot.
 pub fn destinations(contents: &BTreeMap<Key, Object>) -> BTreeMap<String, Result<Destination, String>> {
     let objects = references(contents);
     let mut destinations = BTreeMap::new();
     for (key, object) in contents {
         if let Object::EventDestination(destination) = object {
             let resolved = plan::resolve(destination, "", &objects);
-            let problems = |problems: Vec<plan::Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            destinations.insert(format!("{}/{}", key.namespace, key.name), resolved.map(Destination::from).map_err(problems));
+            destinations.insert(format!("{}/{}", key.namespace, key.name), resolved.map(Destination::from).map_err(text));
         }
     }
     destinations
+}
+
+fn text(problems: Vec<plan::Problem>) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// What destinations may refer to.
@@ -45,11 +48,11 @@ fn references(contents: &BTreeMap<Key, Object>) -> Objects {
 
 impl From<plan::Resolved> for Destination {
     fn from(resolved: plan::Resolved) -> Destination {
-        let plan::Resolved { plan, route, start } = resolved;
+        let plan::Resolved { plan, route, bus, start } = resolved;
         let (start, start_from) = match start {
             plan::Start::Latest => (routing::Start::Latest, "Latest"),
             plan::Start::Earliest => (routing::Start::Earliest, "Earliest"),
         };
-        Destination { wanted: Wanted { bus: plan.bus.clone(), start, start_from: start_from.to_owned(), route }, plan }
+        Destination { wanted: Wanted { bus, start, start_from: start_from.to_owned(), route }, plan: plan.map_err(text) }
     }
 }

@@ -1,0 +1,180 @@
+//! `posthorn send`: events straight into Redis, one from flags or many from lines of JSON.
+//!
+//! ```text
+//! flags or lines ─▶ source (a thread) ─▶ batches ─▶ sender: pace, append, retry ─▶ totals
+//! ```
+
+mod flags;
+mod pace;
+mod sender;
+mod source;
+mod totals;
+
+use super::connect::{Bus, Connection};
+use super::setting::{Setting, Time};
+use crate::settings::{BusSettings, Settings};
+use crate::standalone::folder::read::SETTINGS_FILE;
+use anyhow::Context as _;
+use flags::EventFlags;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pace::{Pace, Rate};
+use sender::Sender;
+use source::Source;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use totals::Totals;
+
+const EXAMPLES: &str = "\
+Examples:
+  posthorn send --type com.example.order.created --data '{\"order\":7}'
+  posthorn send --type com.example.tick --count 1000 --rate 100/s
+  posthorn send --type com.example.photo --data-file photo.png --content-type image/png --ext partitionkey=7
+  posthorn send --file events.jsonl
+  tail -f events.jsonl | posthorn send --file -
+
+A line of --file is one CloudEvent in JSON:
+  {\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"/shop\",\"type\":\"com.example.order.created\",\"data\":{\"order\":7}}
+
+An event that was sent before (same source and id, within the last ten minutes) is not stored again, so what was interrupted can be repeated.
+The exit status is 1 if an event was refused.";
+
+/// Stores events: one from flags, or many from a file or standard input
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Send {
+    /// How long to try again while Redis is full or away
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    retry_for: Time,
+    /// Settings of the buses (posthorn.yaml) [default: those of the running standalone, else one bus, `default`]
+    #[arg(long, env = "POSTHORN_CONFIG", value_name = "FILE", default_value = "", hide_default_value = true)]
+    config: Setting<PathBuf>,
+    /// How to print what became of the events
+    #[arg(long, short, value_name = "text|json", value_enum, hide_possible_values = true, default_value_t)]
+    output: totals::Format,
+    #[command(flatten)]
+    event: EventFlags,
+    /// Events as lines of JSON (structured CloudEvents); - reads standard input
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        conflicts_with = "event",
+        required_unless_present = "event_type",
+        help_heading = "Many events"
+    )]
+    file: Option<PathBuf>,
+    /// Send the event of the flags so many times; -1, -2 … are added to its id
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "file", help_heading = "Many events")]
+    count: u64,
+    /// Send at most so many events a second (100/s)
+    #[arg(long, value_name = "N/s", help_heading = "Many events")]
+    rate: Option<Rate>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Work that takes longer shows a bar.
+const LONG: Duration = Duration::from_secs(1);
+
+impl Send {
+    /// Sends, and prints the totals; 1 if an event was refused.
+    ///
+    /// # Errors
+    /// If Redis cannot be found, stays full or away for too long, or the input cannot be read.
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        let bus = self.connection.open().await?;
+        let settings = self.settings(&bus)?;
+        let source = self.source(&settings)?;
+        let mut sender = Sender::connect(&bus, settings, self.retry_for.0).await?;
+        let bar = Progress::new(source.size());
+        let mut totals = Totals::new(self.file.is_none() && self.count == 1);
+        let sent = tokio::select! {
+            sent = send(source, &mut sender, self.rate, &bar, &mut totals) => sent,
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted; sending the same again is safe, what was stored is not stored twice")),
+        };
+        bar.clear();
+        totals.print(self.output)?;
+        sent?;
+        Ok(if totals.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// What the admin has configured for the bus.
+    fn settings(&self, bus: &Bus) -> anyhow::Result<BusSettings> {
+        let of_standalone = || bus.folder.as_ref().map(|folder| folder.join(SETTINGS_FILE)).filter(|file| file.is_file());
+        let settings = match self.config.0.clone().or_else(of_standalone) {
+            Some(file) => Settings::read(&file)?,
+            None => return Ok(BusSettings::default()),
+        };
+        let known = || settings.buses.keys().cloned().collect::<Vec<_>>().join(", ");
+        let found =
+            settings.buses.get(&bus.name).with_context(|| format!("there is no bus {}; the settings have {}", bus.name, known()))?;
+        Ok(found.clone())
+    }
+
+    fn source(&self, settings: &BusSettings) -> anyhow::Result<Source> {
+        match &self.file {
+            Some(file) => Source::lines(file, flags::limits(settings)),
+            None => Source::repeat(self.event.event(&flags::limits(settings))?, self.count),
+        }
+    }
+}
+
+async fn send(mut source: Source, sender: &mut Sender<'_>, rate: Option<Rate>, bar: &Progress, totals: &mut Totals) -> anyhow::Result<()> {
+    let mut pace = Pace::new(rate);
+    while let Some(batch) = source.next().await {
+        let batch = batch.context("the input cannot be read any further")?;
+        for refused in batch.refused {
+            bar.above(|| totals.refuse(refused));
+        }
+        let (all, mut size) = (batch.events.len() as u64, batch.size);
+        for part in batch.events.chunks(pace.chunk()) {
+            pace.wait(part.len()).await;
+            let stored = sender.store(part, |what| bar.above(|| eprintln!("{what}"))).await;
+            totals.add(part, stored.with_context(|| format!("stopped after {} events", totals.handled()))?);
+            let share = batch.size * part.len() as u64 / all;
+            bar.advance(share, totals);
+            size -= share;
+        }
+        bar.advance(size, totals);
+    }
+    Ok(())
+}
+
+/// A bar on a terminal, once the work takes long.
+struct Progress {
+    bar: ProgressBar,
+    begun: Instant,
+}
+
+impl Progress {
+    /// `size`: of the whole work, where it is known.
+    fn new(size: Option<u64>) -> Progress {
+        let bar = ProgressBar::with_draw_target(size, ProgressDrawTarget::hidden());
+        let template = match size {
+            Some(_) => "{wide_bar} {percent}% {msg} ETA {eta}",
+            None => "{spinner} {msg}",
+        };
+        bar.set_style(ProgressStyle::with_template(template).expect("a constant template"));
+        Progress { bar, begun: Instant::now() }
+    }
+
+    fn advance(&self, by: u64, totals: &Totals) {
+        if self.bar.is_hidden() && self.begun.elapsed() > LONG {
+            // draws nothing where it is no terminal
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        let rate = totals.handled() as f64 / self.begun.elapsed().as_secs_f64();
+        self.bar.set_message(format!("{} events, {rate:.0}/s", totals.handled()));
+        self.bar.inc(by);
+    }
+
+    /// Prints above the bar.
+    fn above(&self, print: impl FnOnce()) {
+        self.bar.suspend(print);
+    }
+
+    fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,156 @@
+//! What follows a failed attempt: another one, or the end of that event as `onExhausted` says.
+
+use super::shift::Shift;
+use super::{End, fenced, random};
+use crate::bus::queue::{Answered, Burial, Buried, Fate, Streak};
+use crate::event::Sequence;
+use crate::failpoint;
+use crate::plan::{OnExhausted, Sink};
+use crate::worker::attempt::{Class, Failure, Level};
+use crate::worker::feed::Held;
+use crate::worker::halt::{self, HaltReason};
+use crate::worker::retry::{self, Decision};
+use std::time::Duration;
+
+impl Shift<'_, '_> {
+    fn decide(&self, attempts: u32, failure: &Failure) -> Decision {
+        let Sink::Http(http) = &self.plan.sink;
+        retry::decide(&self.plan.delivery, &http.halt_on_status_codes, attempts, failure, random(), http.retry_after_max)
+    }
+
+    /// The last failure of a head that was given up, by an earlier owner maybe, and is in the queue still: it has no attempt left.
+    pub(super) fn given_up(&self, head: &Held) -> Option<Failure> {
+        let failure = head.failure.as_ref().filter(|_| head.attempts > 0 && head.next == 0 && !head.suspect && self.halted.is_none())?;
+        (self.decide(head.attempts, failure) == Decision::GiveUp).then(|| failure.clone())
+    }
+
+    pub(super) async fn failed(&mut self, mut head: Held, number: u32, failure: Failure) -> Result<(), End> {
+        self.feed.flush().await.map_err(End::Lost)?;
+        self.metrics.attempt("failed", failure.class.as_str());
+        self.message.clone_from(&failure.message);
+        if failure.class == Class::AddressDenied {
+            // no packet left: not an attempt
+            self.halt(HaltReason::AddressDenied).await?;
+            return self.abort(head).await;
+        }
+        head.attempts = number;
+        let wait = match self.decide(number, &failure) {
+            Decision::Halt { reason } => {
+                self.halt(reason).await?;
+                self.until_probe()
+            }
+            // a halted destination keeps its backlog, whatever the retry limit says
+            _ if self.halted.is_some() && failure.class.level() != Level::Event => {
+                self.still_halted().await?;
+                self.until_probe()
+            }
+            Decision::RetryAfter(wait) => {
+                self.probe_after(wait);
+                Some(wait)
+            }
+            Decision::GiveUp => return self.give_up(head, failure).await,
+        };
+        if self.record(&mut head, &failure, wait).await? {
+            self.feed.put_back(head);
+        }
+        Ok(())
+    }
+
+    /// Records a failed attempt; false if the event is gone.
+    async fn record(&mut self, head: &mut Held, failure: &Failure, wait: Option<Duration>) -> Result<bool, End> {
+        tracing::debug!(destination = self.plan.name, id = %head.id, attempt = head.attempts, class = %failure.class, error = failure.message, "attempt failed");
+        let class = failure.class.as_str();
+        let answered = self.feed.tenure().fail(head.id, head.attempts, class, failure.code, &failure.message, wait).await?;
+        failpoint::hit("worker.failed", head.key());
+        head.suspect = false;
+        head.failure = Some(failure.clone());
+        head.next = wait.map_or(0, |wait| self.feed.clock().now() + u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        match answered {
+            Answered::Done(()) => Ok(true),
+            Answered::Gone => {
+                self.forget(head.id);
+                Ok(false)
+            }
+            Answered::Fenced => Err(fenced()),
+        }
+    }
+
+    /// No more attempts: records that, and lets the event go.
+    pub(super) async fn give_up(&mut self, mut head: Held, failure: Failure) -> Result<(), End> {
+        self.feed.flush().await.map_err(End::Lost)?;
+        self.message.clone_from(&failure.message);
+        let attempted = !matches!(failure.class, Class::Undecodable | Class::Expired | Class::WorkerDied);
+        if (attempted || self.plan.delivery.on_exhausted == OnExhausted::Block) && !self.record(&mut head, &failure, None).await? {
+            return Ok(());
+        }
+        self.let_go(head, &failure).await
+    }
+
+    /// What `onExhausted` says becomes of the event.
+    pub(super) async fn let_go(&mut self, head: Held, failure: &Failure) -> Result<(), End> {
+        let streak = match failure.class.level() {
+            Level::Destination => Streak::Destination,
+            Level::Event => Streak::Event,
+            Level::Other => Streak::None,
+        };
+        match self.plan.delivery.on_exhausted {
+            OnExhausted::Block => {
+                tracing::warn!(namespace = self.plan.namespace, destination = self.plan.name, id = %head.id, class = %failure.class, "blocked: the head was given up and nothing may overtake it");
+                self.blocked = true;
+                self.feed.put_back(head);
+                Ok(())
+            }
+            OnExhausted::DeadLetter => self.bury(head, Fate::DeadLetter, streak, failure).await,
+            OnExhausted::Drop => self.bury(head, Fate::Drop, streak, failure).await,
+        }
+    }
+
+    pub(super) async fn bury(&mut self, head: Held, fate: Fate, streak: Streak, failure: &Failure) -> Result<(), End> {
+        let burial = Burial {
+            id: head.id,
+            fate,
+            streak,
+            class: failure.class.as_str(),
+            message: &failure.message,
+            destination_limit: halt::DESTINATION_STREAK,
+            event_limit: halt::EVENT_STREAK,
+            max_dead_letters: self.plan.delivery.max_dead_letters,
+        };
+        let answered = self.feed.tenure().bury(&burial).await?;
+        failpoint::hit("worker.buried", head.key());
+        match answered {
+            Answered::Done(Buried::Done) => {
+                self.buried(&head, fate, failure);
+                self.probe_next();
+            }
+            Answered::Done(Buried::ThenHalted(reason)) => {
+                self.buried(&head, fate, failure);
+                self.is_halted(&reason);
+            }
+            Answered::Done(Buried::Halted) => {
+                let reason = if streak == Streak::Event { HaltReason::EventsRefused } else { HaltReason::DestinationFailing };
+                self.is_halted(reason.as_str());
+                self.feed.put_back(head);
+            }
+            Answered::Gone => self.forget(head.id),
+            Answered::Fenced => return Err(fenced()),
+        }
+        Ok(())
+    }
+
+    fn buried(&mut self, head: &Held, fate: Fate, failure: &Failure) {
+        self.forget(head.id);
+        match fate {
+            Fate::DeadLetter => self.metrics.dead_lettered(failure.class.as_str()),
+            Fate::Drop => {
+                self.metrics.dropped.inc();
+            }
+        }
+        tracing::warn!(namespace = self.plan.namespace, destination = self.plan.name, id = %head.id, class = %failure.class, error = failure.message, "gave an event up");
+    }
+
+    pub(super) fn forget(&mut self, id: Sequence) {
+        self.begun.remove(&id);
+        self.feed.forget_taken();
+    }
+}

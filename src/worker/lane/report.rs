@@ -1,0 +1,63 @@
+//! What is shown of a lane: its state in Redis, its gauges.
+
+use super::shift::Shift;
+use super::{End, done};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// State is reported at most so often, gauges are set so often.
+const REPORT: Duration = Duration::from_secs(1);
+
+impl Shift<'_, '_> {
+    fn state(&self) -> &'static str {
+        if self.plan.suspend {
+            "Suspended"
+        } else if self.blocked {
+            "Blocked"
+        } else if self.halted.is_some() {
+            "Halted"
+        } else if self.feed.head().is_some_and(|head| head.attempts >= 2) {
+            "Retrying"
+        } else if self.feed.backlog() > 0 {
+            "Active"
+        } else {
+            "Idle"
+        }
+    }
+
+    /// When the present state is to be reported, if it was not.
+    pub(super) fn report_due(&self) -> Option<Instant> {
+        match self.reported {
+            Some((state, at)) if state != self.state() => Some(at + REPORT),
+            _ => None,
+        }
+    }
+
+    /// Says what this lane does: at a change of state, at most once a second, or now.
+    pub(super) async fn report(&mut self, now: bool) -> Result<(), End> {
+        let state = self.state();
+        let due = self.reported.is_none_or(|(reported, at)| reported != state && at.elapsed() >= REPORT);
+        if !due && !now {
+            return Ok(());
+        }
+        let message = match state {
+            "Halted" | "Retrying" | "Blocked" => self.message.as_str(),
+            _ => "",
+        };
+        done(self.feed.tenure().report(state, message, &self.plan.id, self.asked.as_deref()).await?)?;
+        self.reported = Some((state, Instant::now()));
+        Ok(())
+    }
+
+    /// Each second, whatever goes on.
+    pub(super) fn measure(&mut self) {
+        if self.measured.is_some_and(|measured| measured.elapsed() < REPORT) {
+            return;
+        }
+        self.measured = Some(Instant::now());
+        self.metrics.backlog.set(i64::try_from(self.feed.backlog()).unwrap_or(i64::MAX));
+        let head = self.feed.head();
+        self.metrics.backlog_oldest.set(head.map_or(0.0, |head| self.feed.clock().since(head.id.ms).as_secs_f64()));
+        self.metrics.head_attempts.set(head.map_or(0, |head| i64::from(head.attempts)));
+    }
+}

@@ -1,0 +1,324 @@
+//! What the documentation shows is true: manifests are valid, command lines parse, links lead somewhere, names exist.
+#![allow(clippy::unwrap_used)]
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use posthorn::api::KIND;
+use posthorn::api::manifest::{self, Document};
+use posthorn::api::not_yet::{self, Place};
+use posthorn::api::objects::Objects;
+use posthorn::cli::Cli;
+use posthorn::settings::Settings;
+use regex::Regex;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A page: its path below the root, its text.
+struct Page {
+    path: PathBuf,
+    text: String,
+}
+
+/// A fenced block: where it begins, what is said after the fence, its lines.
+struct Block {
+    place: String,
+    language: String,
+    text: String,
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every page of the root and of `docs/`.
+fn pages() -> Vec<Page> {
+    let files =
+        [root().to_owned(), root().join("docs")].into_iter().flat_map(|dir| dir.read_dir().unwrap().map(|entry| entry.unwrap().path()));
+    let mut pages: Vec<Page> = files
+        .filter(|file| file.extension().is_some_and(|extension| extension == "md"))
+        .map(|file| Page { path: file.strip_prefix(root()).unwrap().to_owned(), text: read(&file) })
+        .collect();
+    pages.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(pages.len() > 5);
+    pages
+}
+
+impl Page {
+    fn blocks(&self) -> Vec<Block> {
+        let mut blocks = Vec::new();
+        let mut open: Option<Block> = None;
+        for (number, line) in (1..).zip(self.text.lines()) {
+            match (line.trim_start().strip_prefix("```"), &mut open) {
+                (Some(language), None) => {
+                    let place = format!("{}:{number}", self.path.display());
+                    open = Some(Block { place, language: language.to_owned(), text: String::new() });
+                }
+                (Some(_), Some(_)) => blocks.extend(open.take()),
+                (None, Some(block)) => block.text.extend([line, "\n"]),
+                (None, None) => {}
+            }
+        }
+        assert!(open.is_none(), "{}: a block is not closed", self.path.display());
+        blocks
+    }
+
+    /// The text between the blocks, with a line for each line of the page.
+    fn prose(&self) -> String {
+        let mut inside = false;
+        let mut prose = String::new();
+        for line in self.text.lines() {
+            let fence = line.trim_start().starts_with("```");
+            inside ^= fence;
+            prose.extend([if inside || fence { "" } else { line }, "\n"]);
+        }
+        prose
+    }
+
+    /// What stands between backticks, on one line or over two.
+    fn code(&self) -> Vec<String> {
+        let code = Regex::new(r"`([^`]+)`").unwrap();
+        code.captures_iter(&self.prose()).map(|found| found[1].replace('\n', " ")).collect()
+    }
+
+    /// The anchors of its headings, as GitHub makes them.
+    fn anchors(&self) -> BTreeSet<String> {
+        let headings = self
+            .prose()
+            .lines()
+            .filter_map(|line| line.strip_prefix('#').map(|rest| rest.trim_start_matches('#').trim().to_owned()))
+            .collect::<Vec<_>>();
+        let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+        headings.iter().map(|heading| heading.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
+    }
+}
+
+/// What is wrong with a manifest; nothing for a kind that is not ours.
+fn wrong(document: &Document, place: Option<Place>) -> Vec<String> {
+    if document.kind != KIND {
+        return Objects::default().insert(document).err().into_iter().flatten().map(|problem| problem.to_string()).collect();
+    }
+    match document.destination() {
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+        Ok(_) => {
+            let found = place.map(|place| not_yet::find(document.value(), place)).unwrap_or_default();
+            found.into_iter().map(|found| document.problem(&found.path, found.sentence).to_string()).collect()
+        }
+    }
+}
+
+fn problems_of(name: &str, text: &str, place: Option<Place>) -> Vec<String> {
+    let (documents, problems) = manifest::read(name, text);
+    let bad = documents.iter().flat_map(|document| wrong(document, place));
+    problems.iter().map(ToString::to_string).chain(bad).collect()
+}
+
+#[test]
+fn every_yaml_block_can_be_used_as_it_stands() {
+    let mut wrong = Vec::new();
+    let mut manifests = 0;
+    for block in pages().iter().flat_map(Page::blocks).filter(|block| block.language == "yaml") {
+        if block.text.starts_with("buses:") {
+            wrong.extend(Settings::parse(&block.text, Path::new("")).err().map(|error| format!("{}: {error}", block.place)));
+        } else {
+            manifests += 1;
+            wrong.extend(problems_of(&block.place, &block.text, Some(Place::Standalone)));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    assert!(manifests > 3);
+}
+
+#[test]
+fn every_manifest_is_valid() {
+    let mut folders = vec![root().join("manifests")];
+    let mut wrong = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if manifest::is_manifest(&path) {
+                wrong.extend(problems_of(&path.display().to_string(), &read(&path), None));
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+/// The words of the first command of a shell line: up to a comment, pipe, redirection or the like, without quotes.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in line.chars() {
+        match (c, quote) {
+            (_, Some(open)) if c == open => quote = None,
+            (_, Some(_)) => word.get_or_insert_default().push(c),
+            ('\'' | '"', None) => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            ('|' | ';' | '&' | '>' | '<', None) => break,
+            ('#', None) if word.is_none() => break,
+            (' ', None) => words.extend(word.take()),
+            (_, None) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// The words of each call of `posthorn` in a shell line, its own name first; variables before it are passed over.
+fn calls(line: &str) -> Vec<Vec<String>> {
+    let start = Regex::new(r"(?:^|[|;&(] *)((?:[A-Z_]+=\S+ +)*)(posthorn(?: |$))").unwrap();
+    start.captures_iter(line).map(|found| words(&line[found.get(2).unwrap().start()..])).collect()
+}
+
+/// The lines that are typed: all of a script, those behind a prompt of a session; continued lines are joined.
+fn typed(block: &Block) -> Vec<String> {
+    let joined = block.text.replace("\\\n", " ");
+    let typed = |line: &str| match block.language.as_str() {
+        "sh" => Some(line.trim().to_owned()),
+        "console" => line.strip_prefix("$ ").map(str::to_owned),
+        _ => None,
+    };
+    joined.lines().filter_map(typed).collect()
+}
+
+#[test]
+fn every_command_line_parses() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for block in pages().iter().flat_map(Page::blocks) {
+        for call in typed(&block).iter().flat_map(|line| calls(line)) {
+            count += 1;
+            match Cli::try_parse_from(&call) {
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {}
+                Err(error) => wrong.push(format!("{}: {}: {error}", block.place, call.join(" "))),
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    assert!(count > 20, "{count}");
+}
+
+#[test]
+fn every_command_in_the_text_exists() {
+    let mut wrong = Vec::new();
+    for page in pages() {
+        for call in page.code().iter().flat_map(|code| calls(code)) {
+            // in the text a command may stand without what it needs
+            let incomplete = [
+                ErrorKind::MissingRequiredArgument,
+                ErrorKind::MissingSubcommand,
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+                ErrorKind::DisplayHelp,
+                ErrorKind::DisplayVersion,
+            ];
+            if let Err(error) = Cli::try_parse_from(&call)
+                && !incomplete.contains(&error.kind())
+            {
+                wrong.push(format!("{}: {}: {error}", page.path.display(), call.join(" ")));
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn calls_are_found_in_shell_lines() {
+    let found = |line: &str| calls(line).iter().map(|call| call.join("·")).collect::<Vec<_>>();
+    assert_eq!(found("posthorn get -w   # for ever"), ["posthorn·get·-w"]);
+    assert_eq!(found("POSTHORN_LISTEN=0.0.0.0:1 posthorn standalone d > log"), ["posthorn·standalone·d"]);
+    assert_eq!(found("tail -f a | posthorn send --file - | posthorn get"), ["posthorn·send·--file·-", "posthorn·get"]);
+    assert_eq!(found(r#"posthorn send --data '{"a": "b c"}' --id "x y""#), [r#"posthorn·send·--data·{"a": "b c"}·--id·x y"#]);
+    assert_eq!(found("cat posthorn.yaml; echo posthorn-attempt"), Vec::<String>::new());
+}
+
+#[test]
+fn every_link_to_a_file_leads_somewhere() {
+    let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
+    let pages = pages();
+    let mut dead = Vec::new();
+    for page in &pages {
+        for target in link.captures_iter(&page.prose()).map(|found| found[1].to_owned()) {
+            if target.contains("://") {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((&target, ""));
+            let path = if file.is_empty() { root().join(&page.path) } else { root().join(&page.path).parent().unwrap().join(file) };
+            let path = path.canonicalize().unwrap_or(path);
+            let linked = pages.iter().find(|other| root().join(&other.path) == path);
+            let has_anchor = anchor.is_empty() || linked.is_some_and(|linked| linked.anchors().contains(anchor));
+            if !path.exists() || !has_anchor {
+                dead.push(format!("{}: {target}", page.path.display()));
+            }
+        }
+    }
+    assert_eq!(dead, Vec::<String>::new());
+}
+
+#[test]
+fn every_named_file_target_and_variable_is_there() {
+    let makefile = read(&root().join("Makefile"));
+    let sources = sources();
+    let variable = Regex::new(r"POSTHORN_[A-Z_]*[A-Z]").unwrap();
+    let mut missing = Vec::new();
+    for page in pages().iter().filter(|page| page.path != Path::new("CHANGELOG.md")) {
+        for code in page.code() {
+            let is_path = ["src/", "tests/", "hack/", "docs/", "manifests/", "crds/"].iter().any(|folder| code.starts_with(folder));
+            let path = root().join(&code);
+            let there = match code.strip_prefix("make ") {
+                Some(target) => makefile.contains(&format!("\n{target}:")),
+                None => !is_path || code.contains([' ', '*']) || path.exists() || path.with_extension("rs").exists(),
+            };
+            if !there {
+                missing.push(format!("{}: {code}", page.path.display()));
+            }
+        }
+        let unread = variable
+            .find_iter(&page.text)
+            .map(|found| found.as_str())
+            .filter(|name| !sources.contains(&format!("\"{name}\"")) && !sources.contains(&format!("${{{name}")));
+        missing.extend(unread.map(|name| format!("{}: {name}", page.path.display())));
+    }
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+/// The text of everything in which a variable of the environment may be read.
+fn sources() -> String {
+    let mut folders = vec![root().join("src"), root().join("hack"), root().join("tests")];
+    let mut text = String::new();
+    while let Some(folder) = folders.pop() {
+        for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                text.push_str(&String::from_utf8_lossy(&std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn every_command_has_a_chapter_and_the_tables_name_every_flag() {
+    let cli = Cli::command();
+    let page = |name: &str| Page { path: name.into(), text: read(&root().join(name)) };
+    let chapters = page("docs/commands.md").anchors();
+    let missing: Vec<&str> = cli.get_subcommands().map(|command| command.get_name()).filter(|name| !chapters.contains(*name)).collect();
+    assert_eq!(missing, Vec::<&str>::new(), "docs/commands.md");
+    for (command, file) in [("standalone", "docs/standalone.md"), ("ingest", "docs/ingest.md")] {
+        let text = page(file).text;
+        let command = cli.find_subcommand(command).unwrap();
+        let flags = command.get_arguments().chain(cli.get_arguments()).filter(|flag| !matches!(flag.get_id().as_str(), "help" | "version"));
+        let names = flags.flat_map(|flag| {
+            let name = flag.get_long().map(|long| format!("--{long}"));
+            name.into_iter().chain(flag.get_env().map(|env| env.to_string_lossy().into_owned()))
+        });
+        let unnamed: Vec<String> = names.filter(|name| !text.contains(&format!("`{name}"))).collect();
+        assert_eq!(unnamed, Vec::<String>::new(), "{file}");
+    }
+}

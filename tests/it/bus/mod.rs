@@ -1,0 +1,19 @@
+//! Every script and connection against a real server: what it does, what it refuses, and that the counters are exact after it.
+
+mod append;
+mod appender;
+mod bury;
+mod connection;
+mod differential;
+mod fixture;
+mod full;
+mod lease;
+mod model;
+mod read;
+mod route;
+mod routes;
+mod settle;
+mod space;
+mod status;
+mod trouble;
+mod wake;

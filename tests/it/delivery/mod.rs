@@ -1,0 +1,16 @@
+//! Delivery, whatever breaks: the real binary against a real redis-server, judged by the one checker.
+//!
+//! * [`world`]: a bus, its destinations, and the process that delivers.
+//! * `killed`: the worker or Redis dies at each step of an event's life. `owning`: two workers, frozen ones, broken connections.
+//! * `failing`: retries and what follows them. `halting`, `blocking`: rests, and heads that stay.
+//! * `changing`: plans and Secrets. `poison`: events that kill. `tampering`: Redis changed by others, full, or emptied.
+
+mod blocking;
+mod changing;
+mod failing;
+mod halting;
+mod killed;
+mod owning;
+mod poison;
+mod tampering;
+mod world;

@@ -1,0 +1,118 @@
+//! Several workers, frozen ones, and broken connections: one queue has one owner (T36, T38).
+
+use super::world::{Mode, World, accepted, destination, refusing_once};
+use crate::support::eventually::holds;
+use crate::support::proxy::Mode as Traffic;
+use crate::support::{History, Posthorn, Proxy, eventually};
+use posthorn::receiver::{Answer, Behaviour, Receiver};
+use serde_json::json;
+use std::time::Duration;
+
+/// A destination, a front, and a first worker that holds its queue.
+async fn owned(receiver: &Receiver) -> World {
+    let mut world = World::new(Mode::Worker);
+    world.put(&destination("a", &receiver.url(), json!({"delivery": {"retry": -1, "timeout": "30s"}}))).await;
+    world.start().await;
+    world.state("a", "Idle").await;
+    world
+}
+
+async fn second(world: &World) -> Posthorn {
+    world.start_worker("b", &world.redis.url(), "").await
+}
+
+async fn seen(receiver: &Receiver, count: usize) {
+    eventually("events under way", async || holds(receiver.count() >= count, || receiver.count().to_string())).await;
+}
+
+#[tokio::test]
+async fn a_second_worker_takes_the_queue_when_the_first_one_dies() {
+    let receiver = Receiver::start(Behaviour::every(10, Answer::Status(503))).await.unwrap();
+    let mut world = owned(&receiver).await;
+    let _second = second(&world).await;
+    let load = world.load(1..=200);
+    seen(&receiver, 60).await;
+    world.process().kill9();
+    world.joined(load).await;
+    let (stored, log) = (world.settled("a").await, receiver.log());
+    History { repeats: 1, ..world.history("a", &log, &stored) }.assert_kept();
+    assert_eq!(stored.settled, 200);
+}
+
+#[tokio::test]
+async fn a_worker_that_ends_in_order_hands_its_queue_over_and_nothing_is_repeated() {
+    let receiver = Receiver::start(Behaviour::every(10, Answer::Status(503))).await.unwrap();
+    let mut world = owned(&receiver).await;
+    let _second = second(&world).await;
+    let load = world.load(1..=200);
+    seen(&receiver, 60).await;
+    assert!(world.process().terminate().await.success());
+    world.joined(load).await;
+    let (stored, log) = (world.settled("a").await, receiver.log());
+    world.history("a", &log, &stored).assert_kept();
+}
+
+#[tokio::test]
+async fn a_worker_that_was_frozen_is_fenced_and_nothing_advances_twice() {
+    let late = Answer::After(Duration::from_millis(500), Box::new(Answer::Status(204)));
+    let receiver = Receiver::start(refusing_once(3, late)).await.unwrap();
+    let mut world = owned(&receiver).await;
+    world.post(1..=6).await;
+    seen(&receiver, 3).await;
+    world.process().freeze();
+    let mut second = second(&world).await;
+    let stored = world.settled("a").await;
+    world.process().thaw();
+    world.process().line("delivery was interrupted").await;
+    assert_eq!(world.stored("a"), stored);
+    // the first one is of use again
+    assert!(second.terminate().await.success());
+    world.post(7..=8).await;
+    let (stored, log) = (world.settled("a").await, receiver.log());
+    History { repeats: 1, ..world.history("a", &log, &stored) }.assert_kept();
+    assert_eq!((accepted(&log, 3), log.len(), stored.settled), (2, 9, 8));
+}
+
+#[tokio::test]
+async fn a_worker_cut_off_from_redis_stops_before_another_one_begins() {
+    let receiver = Receiver::start(Behaviour::ok()).await.unwrap();
+    let mut world = World::new(Mode::Worker);
+    let proxy = Proxy::start(world.redis.addr()).await;
+    world.put(&destination("a", &receiver.url(), json!({"delivery": {"retry": -1}}))).await;
+    world.start_front().await;
+    let mut first = world.start_worker("a", &format!("redis://{}", proxy.addr), "").await;
+    world.state("a", "Idle").await;
+    let _second = second(&world).await;
+    let load = world.load(1..=300);
+    seen(&receiver, 60).await;
+    proxy.set(Traffic::Stall);
+    world.joined(load).await;
+    world.settled("a").await;
+    // what it sent late arrives now, and is refused
+    proxy.set(Traffic::Pass);
+    world.post(301..=310).await;
+    let (stored, log) = (world.settled("a").await, receiver.log());
+    History { repeats: 1, ..world.history("a", &log, &stored) }.assert_kept();
+    assert_eq!(stored.settled, 310);
+    assert!(first.runs());
+}
+
+#[tokio::test]
+async fn connections_to_redis_that_break_again_and_again_cost_repeats_only() {
+    let receiver = Receiver::start(Behaviour::every(10, Answer::Status(503))).await.unwrap();
+    let mut world = World::new(Mode::Worker);
+    let proxy = Proxy::start(world.redis.addr()).await;
+    world.put(&destination("a", &receiver.url(), json!({"delivery": {"retry": -1}}))).await;
+    world.start_front().await;
+    let _worker = world.start_worker("a", &format!("redis://{}", proxy.addr), "").await;
+    world.state("a", "Idle").await;
+    let load = world.load(1..=200);
+    for count in [30, 80, 130] {
+        seen(&receiver, count).await;
+        proxy.reset();
+    }
+    world.joined(load).await;
+    let (stored, log) = (world.settled("a").await, receiver.log());
+    History { repeats: 3, ..world.history("a", &log, &stored) }.assert_kept();
+    assert_eq!(stored.settled, 200);
+}
