@@ -11,4 +11,5 @@ mod harness;
 mod ingest_faults;
 mod receiver;
 mod routing;
+mod standalone_faults;
 mod support;
