@@ -1,11 +1,11 @@
 //! Storing accepted events: the script `append`.
 
 use super::connection::{Error, Link, RedisUrl, Supervisor};
-use super::safety::{self, Memory};
+use super::safety::{self, Memory, Reading};
 use super::scripts::Script;
 use crate::event::{Event, Sequence};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -30,7 +30,9 @@ pub struct Receipt {
 pub struct Appender {
     writers: Arc<[Writer; CONNECTIONS]>,
     next: Arc<AtomicUsize>,
-    memory: watch::Receiver<Option<Memory>>,
+    /// Bytes of all events so far.
+    sent: Arc<AtomicU64>,
+    memory: watch::Receiver<Reading>,
 }
 
 /// One connection that appends, and who waits for its replicas.
@@ -50,8 +52,9 @@ impl Appender {
     /// Starts connecting; returns at once.
     pub fn start(url: RedisUrl) -> Appender {
         let writers: Arc<[Writer; CONNECTIONS]> = Arc::new(std::array::from_fn(|_| Writer::start(url.clone())));
-        let memory = safety::watch_memory(&writers[0].links);
-        Appender { writers, next: Arc::default(), memory }
+        let sent = Arc::<AtomicU64>::default();
+        let memory = safety::watch_memory(&writers[0].links, Arc::clone(&sent));
+        Appender { writers, next: Arc::default(), sent, memory }
     }
 
     /// Stores the events of one request, all or nothing, in their order; with `replicas`, awaits that so many have them.
@@ -61,6 +64,7 @@ impl Appender {
     pub async fn append(&self, bus: &str, events: &[Event], dedupe_window: Duration, replicas: u32) -> Result<Vec<Receipt>, Error> {
         let (writer, link) = self.writer()?;
         link.hello(bus).await.map_err(surely_not)?;
+        self.sent.fetch_add(events.iter().map(footprint).sum(), Ordering::Relaxed);
         loop {
             match append(&link, bus, events, dedupe_window).await? {
                 Some(receipts) if replicas == 0 => return Ok(receipts),
@@ -86,10 +90,17 @@ impl Appender {
         self.writer().map(|_| ()).map_err(|error| error.to_string())
     }
 
-    /// Bytes that Redis uses and the most that it may use, as of the last second; `None` while unknown.
+    /// Bytes that Redis uses and the most that it may use; `None` while unknown. What was sent since it was asked is added, or a burst would
+    /// fill it before the next answer.
     pub fn memory(&self) -> Option<Memory> {
-        *self.memory.borrow()
+        let (memory, before) = (*self.memory.borrow())?;
+        Some(Memory { used: memory.used + self.sent.load(Ordering::Relaxed).saturating_sub(before), ..memory })
     }
+}
+
+/// About how many bytes an event takes in Redis: its entry in the log, and 200 to recognise a repeat.
+fn footprint(event: &Event) -> u64 {
+    (event.attributes.iter().map(|(name, value)| name.len() + value.len() + 8).sum::<usize>() + event.data.len() + 200) as u64
 }
 
 /// Nothing was appended yet, whatever became of the command before.

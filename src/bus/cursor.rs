@@ -1,7 +1,7 @@
 //! What the router does to a bus: the scripts `load scan route fill fill_drop detach trim expire oldest`.
 
 use super::connection::{Error, Link};
-use super::entry::Entry;
+use super::entry::{ENTRY_VERSION, Entry};
 use super::keys;
 use super::routing::read_route;
 use super::scripts::{Answer, Call, Script};
@@ -84,6 +84,8 @@ pub struct RouteCall<'a> {
     pub entries: &'a [&'a Entry],
     /// uid, quota in bytes, positions in `entries`, rising.
     pub queues: &'a [(&'a str, u64, Vec<usize>)],
+    /// Append even if Redis is full.
+    pub beyond_memory: bool,
 }
 
 /// Reads the cursor and the destinations changed since a generation (`None`: all). Script `load`.
@@ -128,9 +130,10 @@ pub async fn wait(link: &Link, bus: &str, after: Sequence, block: Duration) -> R
     Ok(entries)
 }
 
-/// Appends a batch to the queues that want it and moves the cursor. Script `route`.
+/// Appends a batch to the queues that want it and moves the cursor. Script `route`; a full Redis refuses it only where it appends something.
 pub async fn route(link: &Link, bus: &str, batch: &RouteCall<'_>) -> Result<Routed<Batch>, Error> {
-    let mut call = link.script(Script::Route, bus).arg(batch.token).arg(batch.expected.to_string()).arg(batch.new.to_string());
+    let script = if batch.beyond_memory || batch.queues.is_empty() { Script::RouteFull } else { Script::Route };
+    let mut call = link.script(script, bus).arg(batch.token).arg(batch.expected.to_string()).arg(batch.new.to_string());
     call = call.arg(batch.generation).arg(u8::from(batch.last)).arg(batch.unmatched).arg(batch.entries.len());
     for entry in batch.entries {
         push_entry(&mut call, entry);
@@ -188,12 +191,21 @@ pub struct FillCall<'a> {
 
 /// Appends entries to the queue of a destination that is behind, as far as its quota (bytes) goes. Script `fill`.
 pub async fn fill(link: &Link, bus: &str, step: &FillCall<'_>, quota: u64) -> Result<Routed<Filled>, Error> {
-    finish_fill(begin_fill(link, bus, Script::Fill, step).arg(quota), step).await
+    let mut call = begin_fill(link, bus, Script::Fill, step).arg(quota);
+    for entry in step.entries {
+        push_entry(&mut call, entry);
+    }
+    finish_fill(call).await
 }
 
 /// The same for entries that the bus no longer keeps: each is counted as dropped. Script `fill_drop`.
 pub async fn fill_drop(link: &Link, bus: &str, step: &FillCall<'_>) -> Result<Routed<Filled>, Error> {
-    finish_fill(begin_fill(link, bus, Script::FillDrop, step), step).await
+    let mut call = begin_fill(link, bus, Script::FillDrop, step);
+    for entry in step.entries {
+        // what is dropped need not be sent: only its ID is used up
+        push_entry(&mut call, &Entry { sequence: entry.sequence, flat: vec!["v".into(), ENTRY_VERSION.into()] });
+    }
+    finish_fill(call).await
 }
 
 fn begin_fill<'a>(link: &'a Link, bus: &str, script: Script, step: &FillCall<'_>) -> Call<'a> {
@@ -201,10 +213,7 @@ fn begin_fill<'a>(link: &'a Link, bus: &str, script: Script, step: &FillCall<'_>
     call.arg(step.new.to_string()).arg(step.generation)
 }
 
-async fn finish_fill(mut call: Call<'_>, step: &FillCall<'_>) -> Result<Routed<Filled>, Error> {
-    for entry in step.entries {
-        push_entry(&mut call, entry);
-    }
+async fn finish_fill(call: Call<'_>) -> Result<Routed<Filled>, Error> {
     routed(call.run().await?, |answer| {
         let position = answer.text()?;
         Ok(Filled { position: position.parse().ok(), generation: answer.parse()? })
@@ -224,12 +233,25 @@ pub async fn trim(link: &Link, bus: &str, token: &str, bound: Sequence, generati
     routed(answer, |answer| Ok((answer.parse()?, answer.parse()?)))
 }
 
-/// uid and bytes of every queue that is not empty. Script `sizes`.
-pub async fn sizes(link: &Link, bus: &str) -> Result<Vec<(String, u64)>, Error> {
-    let mut answer = link.script(Script::Sizes, bus).run().await?;
+/// A queue that is not empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// The destination.
+    pub uid: String,
+    /// Bytes in it.
+    pub bytes: u64,
+    /// Events in it.
+    pub events: u64,
+    /// Events that were ever delivered from it or given up.
+    pub done: u64,
+}
+
+/// The queues that are not empty, of these destinations (none named: of all). Script `sizes`.
+pub async fn sizes(link: &Link, bus: &str, uids: &[&str]) -> Result<Vec<Backlog>, Error> {
+    let mut answer = link.script(Script::Sizes, bus).arg(uids).run().await?;
     let mut sizes = Vec::new();
     while let Some(uid) = answer.maybe_text()? {
-        sizes.push((uid, answer.parse()?));
+        sizes.push(Backlog { uid, bytes: answer.parse()?, events: answer.parse()?, done: answer.parse()? });
     }
     Ok(sizes)
 }

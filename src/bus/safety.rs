@@ -4,13 +4,15 @@ use super::connection::{Error, Link, Supervisor, info_field};
 use crate::settings::Fsync;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// How full Redis is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// `used_memory`, bytes.
+    /// `used_memory` that counts against the limit, bytes.
     pub used: u64,
     /// `maxmemory`; 75 % of the machine's memory where the server sets none. Bytes.
     pub max: u64,
@@ -35,6 +37,8 @@ pub async fn memory(link: &Link) -> Result<Memory, Error> {
     let info: String = link.query(redis::cmd("INFO").arg("memory")).await?;
     let number = |name| info_field(&info, name).and_then(|text| text.parse::<u64>().ok());
     let used = number("used_memory").ok_or_else(|| Error::Protocol("INFO memory without used_memory".to_owned()))?;
+    // buffers of the append-only file and of replicas, which do not count against the limit
+    let used = used.saturating_sub(number("mem_not_counted_for_evict").unwrap_or(0));
     match number("maxmemory") {
         Some(max) if max > 0 => Ok(Memory { used, max, assumed: false }),
         _ => {
@@ -45,23 +49,30 @@ pub async fn memory(link: &Link) -> Result<Memory, Error> {
     }
 }
 
-/// Reads it each second for as long as somebody looks.
-pub(super) fn watch_memory(links: &Supervisor) -> watch::Receiver<Option<Memory>> {
+/// How often it is read where events are accepted.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A figure, and how many bytes had been sent when it was read.
+pub(super) type Reading = Option<(Memory, u64)>;
+
+/// Reads it again and again for as long as somebody looks; `sent` counts the bytes that we send meanwhile.
+pub(super) fn watch_memory(links: &Supervisor, sent: Arc<AtomicU64>) -> watch::Receiver<Reading> {
     let (sender, receiver) = watch::channel(None);
     let links = links.clone();
     tokio::spawn(async move {
         while !sender.is_closed() {
+            let before = sent.load(Ordering::Relaxed);
             let found = match links.current() {
                 Ok(link) => memory(&link).await.ok(),
                 Err(_) => None,
             };
             // while Redis is away the last figure stands: it holds what it held
-            if found.is_some() {
-                sender.send_replace(found);
+            if let Some(memory) = found {
+                sender.send_replace(Some((memory, before)));
             }
             tokio::select! {
                 () = sender.closed() => return,
-                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
     });

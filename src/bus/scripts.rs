@@ -32,6 +32,7 @@ scripts! {
     Oldest = " flags=allow-oom,no-writes" [] "oldest.lua",
     Sizes = " flags=allow-oom,no-writes" [] "sizes.lua",
     Route = "" ["put.lua"] "route.lua",
+    RouteFull = " flags=allow-oom" ["put.lua"] "route.lua",
     Fill = "" ["put.lua"] "fill.lua",
     FillDrop = " flags=allow-oom" ["put.lua"] "fill_drop.lua",
     Detach = " flags=allow-oom" [] "detach.lua",

@@ -27,6 +27,11 @@ impl Fills {
         self.live += time;
     }
 
+    /// Whether somebody waits for room.
+    pub fn is_waiting(&self, table: &Table) -> bool {
+        table.fills().any(|(_, _, live)| live.is_full)
+    }
+
     /// Whether a step would move anything.
     pub fn has_work(&self, table: &Table) -> bool {
         table.fills().any(|(_, _, live)| !live.is_full)
@@ -58,13 +63,9 @@ impl Session<'_> {
         let Some((at, uids)) = self.fills.turn(&self.table) else { return Ok(()) };
         let started = Instant::now();
         let entries = cursor::scan(&self.link, self.bus(), at, READ_ENTRIES, READ_BYTES).await?;
-        // the read went past the cursor, or to the end of the log: caught up
-        let new = match entries.last() {
-            Some(last) if last.sequence < self.position => last.sequence,
-            _ => self.position,
-        };
         for uid in uids {
-            if !self.fill(&uid, at, new, &entries).await? {
+            let went_on = self.fill(&uid, at, &entries).await?;
+            if !went_on || self.space.is_due() {
                 break;
             }
         }
@@ -72,13 +73,21 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// False if the table had to be read again.
-    async fn fill(&mut self, uid: &str, expected: Sequence, new: Sequence, entries: &[Entry]) -> Result<bool, End> {
+    /// False if the others have to wait: the table was read again, or Redis is full.
+    async fn fill(&mut self, uid: &str, expected: Sequence, entries: &[Entry]) -> Result<bool, End> {
         let Some(live) = self.table.get(uid) else { return Ok(true) };
-        let wanted = wanted_by(entries, uid, live, new);
+        // the read went past the cursor, or to the end of the log: caught up
+        let reached = match entries.last() {
+            Some(last) if last.sequence < self.position => last.sequence,
+            _ => self.position,
+        };
+        let mut wanted = wanted_by(entries, uid, live, reached);
+        let cut = cut_off(&mut wanted, self.space.limits().bytes);
+        let new = if cut { wanted.last().map_or(reached, |entry| entry.sequence) } else { reached };
         let step = FillCall { token: &self.token, uid, expected, new, generation: self.table.generation, entries: &wanted };
-        match cursor::fill(&self.link, self.bus(), &step, self.space.quota()).await {
+        match cursor::fill(&self.link, self.bus(), &step, self.space.room()).await {
             Ok(Routed::Done(Filled { position, generation })) => {
+                self.space.grew(wanted.iter().map(|entry| entry.size()).sum());
                 self.table.set_fill(uid, position, generation);
                 if position.is_some_and(|position| position < new) {
                     self.detached(uid);
@@ -96,36 +105,58 @@ impl Session<'_> {
         }
     }
 
-    /// Counts as dropped what a destination behind the cursor wanted of the events up to `bound`, which the bus is about to forget.
-    pub(super) async fn drop_up_to(&mut self, bound: Sequence) -> Result<(), End> {
-        loop {
-            let next = self.table.fills().find(|(_, at, _)| *at < bound).map(|(uid, at, _)| (uid.to_owned(), at));
-            let Some((uid, at)) = next else { return Ok(()) };
+    /// Counts as dropped what these destinations, behind the cursor, wanted of the events up to `bound`: the bus is about to forget them.
+    pub(super) async fn drop_up_to(&mut self, bound: Sequence, whose: impl Fn(&str) -> bool) -> Result<(), End> {
+        while let Some((at, uids)) = first_below(&self.table, bound, &whose) {
             self.renew().await?;
             let entries = cursor::scan(&self.link, self.bus(), at, READ_ENTRIES, READ_BYTES).await?;
             let new = match entries.last() {
                 Some(last) if last.sequence < bound => last.sequence,
                 _ => bound,
             };
-            let Some(live) = self.table.get(&uid) else { continue };
-            let wanted = wanted_by(&entries, &uid, live, new);
-            let step = FillCall { token: &self.token, uid: &uid, expected: at, new, generation: self.table.generation, entries: &wanted };
-            let dropped = wanted.len();
-            match cursor::fill_drop(&self.link, self.bus(), &step).await? {
-                Routed::Done(Filled { position, generation }) => {
-                    if dropped > 0 {
-                        tracing::warn!(
-                            bus = self.bus(),
-                            uid,
-                            dropped,
-                            "the bus no longer keeps events that a full destination was waiting for"
-                        );
-                    }
-                    self.table.set_fill(&uid, position, generation);
+            for uid in uids {
+                if !self.drop_step(&uid, at, new, &entries).await? {
+                    break;
                 }
-                Routed::Fenced => return Err(End::Fenced),
-                Routed::Stale { .. } => self.reload_table().await?,
             }
         }
+        Ok(())
     }
+
+    /// False if the table had to be read again.
+    async fn drop_step(&mut self, uid: &str, expected: Sequence, new: Sequence, entries: &[Entry]) -> Result<bool, End> {
+        let Some(live) = self.table.get(uid) else { return Ok(true) };
+        let wanted = wanted_by(entries, uid, live, new);
+        let step = FillCall { token: &self.token, uid, expected, new, generation: self.table.generation, entries: &wanted };
+        match cursor::fill_drop(&self.link, self.bus(), &step).await? {
+            Routed::Done(Filled { position, generation }) => {
+                if !wanted.is_empty() {
+                    self.space.dropped(wanted.len());
+                }
+                self.table.set_fill(uid, position, generation);
+                Ok(true)
+            }
+            Routed::Fenced => Err(End::Fenced),
+            Routed::Stale { .. } => self.reload_table().await.map(|()| false),
+        }
+    }
+}
+
+/// Keeps the first entries, as many as make up so many bytes but at least one; true if that is not all.
+fn cut_off(entries: &mut Vec<&Entry>, bytes: usize) -> bool {
+    let mut sum = 0;
+    let fit = entries.iter().take_while(|entry| {
+        sum += entry.size();
+        sum <= bytes
+    });
+    let (kept, all) = (fit.count().max(1), entries.len());
+    entries.truncate(kept);
+    kept < all
+}
+
+/// A position below `bound` where destinations wait, and who waits there: they share the read.
+fn first_below(table: &Table, bound: Sequence, whose: impl Fn(&str) -> bool) -> Option<(Sequence, Vec<String>)> {
+    let (_, at, _) = table.fills().find(|(uid, at, _)| *at < bound && whose(uid))?;
+    let there = table.fills().filter(|(uid, other, _)| *other == at && whose(uid));
+    Some((at, there.map(|(uid, _, _)| uid.to_owned()).collect()))
 }

@@ -11,6 +11,7 @@
 //! decided for, and that a queue refuses an ID that it has had.
 
 mod batch;
+mod drains;
 mod fills;
 mod space;
 mod table;
@@ -23,7 +24,7 @@ use crate::bus::{Error, Link, RedisUrl, Supervisor};
 use crate::event::Sequence;
 use crate::settings::{BusSettings, Settings};
 use crate::shutdown::Shutdown;
-use batch::{Batch, Slice};
+use batch::{Batch, Limits, Slice};
 use std::sync::Arc;
 use std::time::Duration;
 use table::Table;
@@ -171,7 +172,7 @@ impl<'a> Session<'a> {
         let loaded = cursor::load(&link, &router.bus, None).await?;
         let position = loaded.position;
         let mut table = Table::default();
-        let space = space::Space::new(loaded.trimmed);
+        let space = space::Space::new(loaded.trimmed, &router.settings);
         table.apply(loaded);
         Ok(Session { router, link, token, renewed: Instant::now(), position, table, fills: fills::Fills::default(), space })
     }
@@ -179,7 +180,8 @@ impl<'a> Session<'a> {
     async fn run(&mut self) -> Result<(), End> {
         while !self.router.stop.has_begun() {
             self.renew().await?;
-            self.tend_space(false).await?;
+            self.tend_space().await?;
+            self.refill_where_there_is_room().await?;
             let started = Instant::now();
             let entries = self.read().await?;
             let behind = entries.len() >= READ_ENTRIES;
@@ -221,8 +223,9 @@ impl<'a> Session<'a> {
             self.router.pause(Duration::from_millis(50)).await;
             return Ok(entries);
         };
+        let wait = if self.fills.is_waiting(&self.table) { space::REFILL } else { WAIT };
         tokio::select! {
-            found = cursor::wait(&blocking, self.bus(), self.position, WAIT) => match found {
+            found = cursor::wait(&blocking, self.bus(), self.position, wait) => match found {
                 Ok(found) => Ok(found),
                 // that connection heals by itself; this one decides whether the session goes on
                 Err(_) => Ok(entries),
@@ -232,47 +235,31 @@ impl<'a> Session<'a> {
     }
 
     async fn route_all(&mut self, mut batch: Batch) -> Result<(), End> {
-        let (mut limit, mut done, mut stale) = (usize::MAX, 0, 0);
+        let (mut limits, mut stale) = (Limits::CALL, 0);
         while batch.len() > 0 {
-            let slice = batch.slice(limit, done);
+            let slice = batch.slice(limits.min(self.space.limits()));
             match self.route_slice(&batch, &slice).await {
                 Ok(Routed::Done(routed)) => {
                     stale = 0;
-                    done = if slice.complete { 0 } else { done + slice.queues.len() };
-                    self.took(&batch, &slice);
-                    for (uid, position) in routed.detached {
-                        tracing::warn!(bus = self.bus(), uid, %position, "a queue is at its quota; later events wait in the bus");
-                        self.router.metrics.detached.inc();
-                        self.table.set_fill(&uid, Some(position), routed.generation);
-                        self.detached(&uid);
-                        batch.decide(&uid, &self.table);
-                        done = 0;
-                    }
-                    if slice.complete {
-                        batch.advance(slice.end);
-                    }
+                    self.routed(&mut batch, &slice, routed);
+                    self.between_calls(&mut batch).await?;
                 }
                 Ok(Routed::Fenced) => return Err(End::Fenced),
                 Ok(Routed::Stale { position }) if position == self.position => {
                     stale += 1;
                     if stale > 1 {
-                        limit = (limit.min(batch.len()) / 2).max(1);
+                        limits = limits.halved(batch.len());
                     }
-                    done = 0;
                     self.reload(&mut batch).await?;
                 }
                 Ok(Routed::Stale { .. }) => return Err(End::Moved),
                 Err(Error::Full(_)) => {
-                    self.renew().await?;
-                    self.tend_space(true).await?;
-                    self.router.pause(FULL_PAUSE).await;
+                    // the call itself takes memory too
+                    limits = limits.halved(batch.len());
+                    self.wait_for_room(&mut batch).await?;
                     if self.router.stop.has_begun() {
                         return Ok(());
                     }
-                    self.reload_table().await?;
-                    // some were detached, others changed meanwhile
-                    batch.decide_all(&self.table);
-                    done = 0;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -283,7 +270,7 @@ impl<'a> Session<'a> {
     async fn route_slice(&self, batch: &Batch, slice: &Slice) -> Result<Routed<cursor::Batch>, Error> {
         let entries: Vec<&Entry> = slice.entries.iter().map(|index| batch.entry(*index)).collect();
         let quota = self.space.quota();
-        let queues: Vec<_> = slice.queues.iter().map(|(uid, indices)| (uid.as_str(), quota, indices.clone())).collect();
+        let queues: Vec<_> = slice.queues.iter().map(|(uid, indices)| (&**uid, quota, indices.clone())).collect();
         let call = RouteCall {
             token: &self.token,
             expected: self.position,
@@ -293,18 +280,49 @@ impl<'a> Session<'a> {
             unmatched: slice.unmatched,
             entries: &entries,
             queues: &queues,
+            beyond_memory: self.space.is_stuck(),
         };
         cursor::route(&self.link, self.bus(), &call).await
     }
 
     /// Counts what a call did and follows the cursor.
-    fn took(&mut self, batch: &Batch, slice: &Slice) {
+    fn routed(&mut self, batch: &mut Batch, slice: &Slice, routed: cursor::Batch) {
         let appends: usize = slice.queues.values().map(Vec::len).sum();
         self.router.metrics.routed.inc_by(appends as u64);
         self.router.metrics.unmatched.inc_by(slice.unmatched);
+        self.space.grew(slice.bytes);
         if slice.complete {
             self.position = batch.entry(slice.end).sequence;
         }
+        batch.advance(slice);
+        for (uid, position) in routed.detached {
+            tracing::warn!(bus = self.bus(), uid, %position, "a queue is at its quota; later events wait in the bus");
+            self.router.metrics.detached.inc();
+            self.table.set_fill(&uid, Some(position), routed.generation);
+            self.detached(&uid);
+            batch.decide(&uid, &self.table);
+        }
+    }
+
+    /// What cannot wait for the end of a large batch: the lease, and room.
+    async fn between_calls(&mut self, batch: &mut Batch) -> Result<(), End> {
+        self.renew().await?;
+        let before = self.table.generation;
+        self.tend_space().await?;
+        if self.table.generation != before {
+            batch.decide_all(&self.table);
+        }
+        Ok(())
+    }
+
+    async fn wait_for_room(&mut self, batch: &mut Batch) -> Result<(), End> {
+        self.renew().await?;
+        self.find_full().await?;
+        self.router.pause(FULL_PAUSE).await;
+        self.reload_table().await?;
+        // some were detached, others changed meanwhile
+        batch.decide_all(&self.table);
+        Ok(())
     }
 
     /// Learns what the control plane changed, and decides again for those destinations only.

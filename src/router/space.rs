@@ -1,10 +1,14 @@
 //! How much of Redis a bus may take: retention, quotas, shedding, old dead letters.
 
+use super::batch::Limits;
+use super::drains::Drains;
 use super::{End, Session};
-use crate::bus::cursor::{self, Filled, Routed};
+use crate::bus::cursor::{self, Backlog, Filled, Routed};
 use crate::bus::safety::{self, Memory};
 use crate::event::Sequence;
-use crate::settings::{Size, WhenFull};
+use crate::settings::{BusSettings, Size, WhenFull};
+use crate::telemetry::Throttle;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -12,29 +16,108 @@ use tokio::time::Instant;
 const TICK: Duration = Duration::from_secs(1);
 /// How often old dead letters are looked for.
 const EXPIRE: Duration = Duration::from_secs(60);
+/// How often it is looked whether a full queue has room again.
+pub(super) const REFILL: Duration = Duration::from_millis(50);
 /// A detached queue is filled again below this share of its quota, percent.
 const REFILL_BELOW: u64 = 90;
 /// Calls of `trim` in one tick, about 10,000 events each.
 const TRIMS: usize = 10;
 
+/// Space is made from this share of the watermark on, percent: ingest stops at the watermark itself, and shall not have to.
+const SHORT_ABOVE: u64 = 90;
+/// Memory is looked at again when the queues have grown by this share of it, one part in so many.
+const GROWTH: u64 = 50;
+/// Redis that refuses to route for so long does not get better by itself.
+const STUCK: Duration = Duration::from_secs(2);
+
+/// Redis that uses less than this, percent, is not full.
+const ROOM_BELOW: u8 = 95;
+
 /// What is known of the space.
 pub struct Space {
     memory: Option<Memory>,
     quota: u64,
+    drains: Drains,
+    /// While memory is short: who does not keep up, and the most bytes that a queue may have.
+    slow: BTreeSet<String>,
+    fair: Option<u64>,
+    /// Bytes appended since memory was looked at.
+    grown: u64,
     trimmed: Sequence,
+    /// The last `trim` may have left some.
+    trims: bool,
     ticked: Option<Instant>,
     expired: Option<Instant>,
+    refilled: Option<Instant>,
+    sheds: bool,
+    /// Since when Redis refuses to route.
+    full_since: Option<Instant>,
+    /// Events dropped that nobody was told of yet.
+    dropped: u64,
 }
 
 impl Space {
     /// Nothing is known yet but what was trimmed.
-    pub fn new(trimmed: Sequence) -> Space {
-        Space { memory: None, quota: u64::MAX, trimmed, ticked: None, expired: None }
+    pub fn new(trimmed: Sequence, settings: &BusSettings) -> Space {
+        Space {
+            memory: None,
+            quota: u64::MAX,
+            drains: Drains::default(),
+            slow: BTreeSet::new(),
+            fair: None,
+            grown: 0,
+            trimmed,
+            trims: false,
+            ticked: None,
+            expired: None,
+            refilled: None,
+            sheds: settings.when_full == WhenFull::Shed,
+            full_since: None,
+            dropped: 0,
+        }
     }
 
     /// Most bytes that one queue may hold.
     pub fn quota(&self) -> u64 {
         self.quota
+    }
+
+    /// Most bytes to which a queue may be filled.
+    pub fn room(&self) -> u64 {
+        self.fair.unwrap_or(u64::MAX).min(self.quota)
+    }
+
+    /// What one call may take: of a small Redis only a small part, or it would be full before anybody looks.
+    pub fn limits(&self) -> Limits {
+        if self.is_stuck() {
+            return Limits::ONE;
+        }
+        let part = self.memory.and_then(|memory| usize::try_from(memory.max / GROWTH).ok()).unwrap_or(usize::MAX);
+        Limits { bytes: Limits::CALL.bytes.min(part), ..Limits::CALL }
+    }
+
+    /// Queues have grown by so many bytes: Redis was not full.
+    pub fn grew(&mut self, bytes: usize) {
+        self.grown += bytes as u64;
+        if !self.is_stuck() {
+            self.full_since = None;
+        }
+    }
+
+    /// So many events were counted as dropped.
+    pub fn dropped(&mut self, events: usize) {
+        self.dropped += events as u64;
+    }
+
+    /// Nothing gets any further unless what is accepted is routed beyond the limit, a little at a time, and so makes room in the log.
+    pub fn is_stuck(&self) -> bool {
+        self.sheds && self.full_since.is_some_and(|since| since.elapsed() > STUCK)
+    }
+
+    /// Whether it is time to look.
+    pub fn is_due(&self) -> bool {
+        let growth = self.memory.map_or(0, |memory| memory.max / GROWTH);
+        self.is_stuck() || self.grown > growth || self.ticked.is_none_or(|ticked| ticked.elapsed() >= TICK)
     }
 }
 
@@ -45,25 +128,137 @@ fn bytes(size: Size, memory: &Memory) -> u64 {
     }
 }
 
+/// A place below the last routed event, so that who waits there goes on waiting.
+fn below(position: Sequence) -> Sequence {
+    match position.seq {
+        0 => Sequence { ms: position.ms.saturating_sub(1), seq: 0 },
+        seq => Sequence { ms: position.ms, seq: seq - 1 },
+    }
+}
+
 impl Session<'_> {
-    /// Each second, or at once where Redis was found full.
-    pub(super) async fn tend_space(&mut self, now: bool) -> Result<(), End> {
-        if !now && self.space.ticked.is_some_and(|ticked| ticked.elapsed() < TICK) {
+    /// Each second, and when much was appended since the last time.
+    pub(super) async fn tend_space(&mut self) -> Result<(), End> {
+        if !self.space.is_due() {
+            return Ok(());
+        }
+        let is_short = self.look().await?;
+        if self.space.memory.is_some_and(|memory| memory.used < memory.share(ROOM_BELOW)) {
+            self.space.full_since = None;
+        }
+        if self.space.ticked.is_some_and(|ticked| ticked.elapsed() < TICK) {
             return Ok(());
         }
         self.space.ticked = Some(Instant::now());
+        self.measure().await?;
+        if !is_short {
+            self.retain().await?;
+        }
+        self.tell_dropped();
+        self.expire_dead_letters().await
+    }
+
+    /// Redis refused to route for want of memory.
+    pub(super) async fn find_full(&mut self) -> Result<(), End> {
+        self.space.full_since.get_or_insert_with(Instant::now);
+        self.look().await.map(drop)
+    }
+
+    /// Looks at memory and makes room where it is short; answers whether it was.
+    async fn look(&mut self) -> Result<bool, End> {
+        let memory = self.read_memory().await?;
+        self.measure_drains(&memory).await?;
+        (self.space.fair, self.space.slow) = (None, BTreeSet::new());
+        if !self.is_short(&memory) {
+            return Ok(false);
+        }
+        let backlogs = cursor::sizes(&self.link, self.bus(), &[]).await?;
+        let slow = backlogs.iter().filter(|backlog| self.space.is_stuck() || self.space.drains.is_slow(backlog));
+        self.space.slow = slow.map(|backlog| backlog.uid.clone()).collect();
+        self.forget_routed().await?;
+        let memory = self.read_memory().await?;
+        if self.is_short(&memory) && self.space.sheds {
+            self.shed(&memory, &backlogs).await?;
+        }
+        Ok(true)
+    }
+
+    fn is_short(&self, memory: &Memory) -> bool {
+        self.space.full_since.is_some() || memory.used > self.short_above(memory)
+    }
+
+    /// Once half of what makes memory short is used: who keeps up, and who does not.
+    async fn measure_drains(&mut self, memory: &Memory) -> Result<(), End> {
+        let now = std::time::Instant::now();
+        if memory.used > self.short_above(memory) / 2 && self.space.drains.is_due(now) {
+            let backlogs = cursor::sizes(&self.link, self.bus(), &[]).await?;
+            self.space.drains.measure(&backlogs, now);
+        }
+        Ok(())
+    }
+
+    async fn read_memory(&mut self) -> Result<Memory, End> {
         let memory = safety::memory(&self.link).await?;
         self.space.memory = Some(memory);
+        self.space.grown = 0;
         self.space.quota = bytes(self.router.settings.backlog_quota, &memory);
-        self.measure().await?;
-        let sheds = self.router.settings.when_full == WhenFull::Shed && (now || memory.is_above(self.router.settings.watermark));
-        if sheds {
-            self.shed(&memory).await?;
+        Ok(memory)
+    }
+
+    fn short_above(&self, memory: &Memory) -> u64 {
+        memory.share(self.router.settings.watermark) / 100 * SHORT_ABOVE
+    }
+
+    /// Forgets all that was routed, but for what those wait for who keep up; where nothing is shed, for what anybody waits for.
+    async fn forget_routed(&mut self) -> Result<(), End> {
+        let bound = below(self.position);
+        if self.space.sheds {
+            let slow = self.space.slow.clone();
+            self.drop_up_to(bound, |uid| slow.contains(uid)).await?;
         }
-        let bound = if sheds { self.position } else { self.retention_bound(&memory).await? };
-        self.forget(bound).await?;
-        self.refill_where_there_is_room().await?;
-        self.expire_dead_letters().await
+        self.trim(bound).await
+    }
+
+    /// Forgets what is older, or more bytes, than the bus keeps. Redis looks at 10,000 events in one call.
+    async fn retain(&mut self) -> Result<(), End> {
+        for _ in 0..TRIMS {
+            let memory = self.space.memory.expect("it was just read");
+            let bound = self.retention_bound(&memory).await?;
+            if bound <= self.space.trimmed && !self.space.trims {
+                return Ok(());
+            }
+            self.drop_up_to(bound, |_| true).await?;
+            self.trim(bound).await?;
+        }
+        Ok(())
+    }
+
+    async fn trim(&mut self, bound: Sequence) -> Result<(), End> {
+        if bound <= self.space.trimmed && !self.space.trims {
+            return Ok(());
+        }
+        for _ in 0..TRIMS {
+            match cursor::trim(&self.link, self.bus(), &self.token, bound, self.table.generation).await? {
+                Routed::Done((held, removed)) => {
+                    self.space.trimmed = self.space.trimmed.max(held);
+                    self.space.trims = removed > 0;
+                    if removed == 0 {
+                        return Ok(());
+                    }
+                }
+                Routed::Fenced => return Err(End::Fenced),
+                Routed::Stale { .. } => return Err(End::Moved),
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_dropped(&mut self) {
+        static DROPPED: Throttle = Throttle::new(Duration::from_secs(10));
+        if self.space.dropped > 0 && DROPPED.pass().is_some() {
+            let dropped = std::mem::take(&mut self.space.dropped);
+            tracing::warn!(bus = self.bus(), dropped, "the bus no longer keeps events that full destinations were waiting for");
+        }
     }
 
     async fn measure(&self) -> Result<(), End> {
@@ -86,49 +281,28 @@ impl Session<'_> {
             let oldest = cursor::oldest(&self.link, self.bus(), self.space.trimmed, held - most).await?;
             bound = bound.max(oldest.unwrap_or_default());
         }
-        Ok(bound.min(self.position))
+        Ok(bound.min(below(self.position)))
     }
 
-    async fn forget(&mut self, bound: Sequence) -> Result<(), End> {
-        if bound <= self.space.trimmed {
-            return Ok(());
-        }
-        self.drop_up_to(bound).await?;
-        for _ in 0..TRIMS {
-            match cursor::trim(&self.link, self.bus(), &self.token, bound, self.table.generation).await? {
-                Routed::Done((held, removed)) => {
-                    self.space.trimmed = held;
-                    if removed == 0 {
-                        break;
-                    }
-                }
-                Routed::Fenced => return Err(End::Fenced),
-                Routed::Stale { .. } => return Err(End::Moved),
-            }
-        }
-        Ok(())
-    }
-
-    /// Above the watermark every queue larger than its fair share is detached: its newest events wait in the log, and are dropped, counted, as the
-    /// log is cut.
-    async fn shed(&mut self, memory: &Memory) -> Result<(), End> {
-        let sizes = cursor::sizes(&self.link, self.bus()).await?;
-        let fair = memory.share(self.router.settings.watermark) / u64::try_from(sizes.len().max(1)).unwrap_or(u64::MAX);
-        for (uid, size) in sizes {
-            if size <= fair || self.table.live(&uid).is_none() {
+    /// Every queue larger than its fair share is detached: its newest events wait in the log, as long as memory allows.
+    async fn shed(&mut self, memory: &Memory, backlogs: &[Backlog]) -> Result<(), End> {
+        let fair = self.fair_share(memory, backlogs);
+        self.space.fair = Some(fair);
+        for Backlog { uid, bytes, .. } in backlogs {
+            if *bytes <= fair || self.table.live(uid).is_none() {
                 continue;
             }
-            match cursor::detach(&self.link, self.bus(), &self.token, &uid, self.table.generation).await? {
+            match cursor::detach(&self.link, self.bus(), &self.token, uid, self.table.generation).await? {
                 Routed::Done(Filled { position, generation }) => {
                     tracing::warn!(
                         bus = self.bus(),
                         uid,
-                        bytes = size,
-                        "memory runs short: the newest events of the largest backlog are shed"
+                        bytes,
+                        "memory runs short: the largest backlogs grow no more; their newest events wait in the bus, or are dropped"
                     );
                     self.router.metrics.detached.inc();
-                    self.table.set_fill(&uid, position, generation);
-                    self.detached(&uid);
+                    self.table.set_fill(uid, position, generation);
+                    self.detached(uid);
                 }
                 Routed::Fenced => return Err(End::Fenced),
                 Routed::Stale { .. } => return self.reload_table().await,
@@ -137,32 +311,34 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn refill_where_there_is_room(&mut self) -> Result<(), End> {
+    /// What is left for the queues, shared by those that are not empty. Where it is something else that takes the memory, a queue may have a
+    /// quarter of what it could have if it were not.
+    fn fair_share(&self, memory: &Memory, backlogs: &[Backlog]) -> u64 {
+        let (most, queues) = (self.short_above(memory), backlogs.len().max(1) as u64);
+        let others = memory.used.saturating_sub(backlogs.iter().map(|backlog| backlog.bytes).sum());
+        let least = if self.space.is_stuck() { 0 } else { most / 4 / queues };
+        (most.saturating_sub(others) / queues).max(least)
+    }
+
+    /// Queues that were full are filled again below 90 % of what they may have.
+    pub(super) async fn refill_where_there_is_room(&mut self) -> Result<(), End> {
         let full: Vec<String> = self.table.fills().filter(|(_, _, live)| live.is_full).map(|(uid, _, _)| uid.to_owned()).collect();
-        if full.is_empty() {
+        if full.is_empty() || self.space.refilled.is_some_and(|refilled| refilled.elapsed() < REFILL) {
             return Ok(());
         }
-        let sizes: std::collections::HashMap<String, u64> = cursor::sizes(&self.link, self.bus()).await?.into_iter().collect();
-        let limit = self.refill_limit(sizes.len());
-        for uid in full {
-            if sizes.get(&uid).copied().unwrap_or(0) < limit
-                && let Some(live) = self.table.get_mut(&uid)
+        self.space.refilled = Some(Instant::now());
+        let uids: Vec<&str> = full.iter().map(String::as_str).collect();
+        let held = cursor::sizes(&self.link, self.bus(), &uids).await?;
+        let most = self.space.room();
+        let held: HashMap<&str, u64> = held.iter().map(|backlog| (backlog.uid.as_str(), backlog.bytes)).collect();
+        for uid in &uids {
+            if held.get(uid).copied().unwrap_or(0) < most / 100 * REFILL_BELOW
+                && let Some(live) = self.table.get_mut(uid)
             {
                 live.is_full = false;
             }
         }
         Ok(())
-    }
-
-    /// Bytes below which a detached queue is filled again: 90 % of its quota, or of its fair share while memory is short.
-    fn refill_limit(&self, queues: usize) -> u64 {
-        let mut limit = self.space.quota;
-        if let Some(memory) = self.space.memory
-            && memory.is_above(self.router.settings.watermark)
-        {
-            limit = limit.min(memory.share(self.router.settings.watermark) / u64::try_from(queues.max(1)).unwrap_or(u64::MAX));
-        }
-        limit / 100 * REFILL_BELOW
     }
 
     async fn expire_dead_letters(&mut self) -> Result<(), End> {

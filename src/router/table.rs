@@ -68,11 +68,6 @@ impl Table {
         changed
     }
 
-    /// uids of all destinations.
-    pub fn uids(&self) -> impl Iterator<Item = &str> {
-        self.live.keys().map(String::as_str)
-    }
-
     /// All destinations.
     pub fn all(&self) -> impl Iterator<Item = (&str, &Live)> {
         self.live.iter().map(|(uid, live)| (uid.as_str(), live))

@@ -124,7 +124,17 @@ impl Bus {
         let queues: Vec<_> = step.queues.iter().map(|(uid, quota, indices)| (uid.as_str(), *quota, indices.clone())).collect();
         let entries: Vec<&Entry> = step.entries.iter().collect();
         let &Step { expected, new, generation, last, unmatched, .. } = step;
-        let call = RouteCall { token: &step.token, expected, new, generation, last, unmatched, entries: &entries, queues: &queues };
+        let call = RouteCall {
+            token: &step.token,
+            expected,
+            new,
+            generation,
+            last,
+            unmatched,
+            entries: &entries,
+            queues: &queues,
+            beyond_memory: false,
+        };
         cursor::route(&self.link, &self.name, &call).await.unwrap()
     }
 

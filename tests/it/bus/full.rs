@@ -44,6 +44,7 @@ async fn what_brings_something_in_is_refused_whole() {
         unmatched: 0,
         entries: &entries,
         queues: &queues,
+        beyond_memory: false,
     };
     assert!(is_full(cursor::route(&bus.link, &bus.name, &call).await.unwrap_err()));
     let fill = FillCall {

@@ -4,6 +4,7 @@ use super::assert_owes;
 use crate::support::eventually::holds;
 use crate::support::load::{Load, Shape};
 use crate::support::pieces::of_type;
+use crate::support::redis::Options;
 use crate::support::{Pieces, Posthorn, eventually};
 use posthorn::bus::routing::Start;
 
@@ -100,7 +101,7 @@ async fn two_routers_without_a_lease_between_them_do_no_harm() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_router_without_memory_refuses_the_whole_batch_and_goes_on_later() {
-    let pieces = Pieces::start();
+    let pieces = Pieces::with(Options::default(), "buses: {default: {whenFull: Refuse, backlogQuota: 1Gi, retention: {bytes: 1Gi}}}");
     destinations(&pieces).await;
     let ingest = pieces.ingest().await;
     let load = Load::start(ingest.addr, Shape::default());

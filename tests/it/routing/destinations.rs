@@ -78,7 +78,10 @@ async fn a_batch_that_was_decided_before_a_change_is_decided_again() {
     pieces.routed().await;
     let posted = Posted { accepted: client.accepted, uncertain: Vec::new() };
     // The first event may have been routed before.
-    assert_eq!(pieces.stored("d").queued[..], wanted(&posted, |event| event.event_type == "odd")[1 - usize::from(pieces.stored("d").routed == 5)..]);
+    assert_eq!(
+        pieces.stored("d").queued[..],
+        wanted(&posted, |event| event.event_type == "odd")[1 - usize::from(pieces.stored("d").routed == 5)..]
+    );
     assert_owes(&pieces, "e", &posted, &|event| event.event_type == "even");
     assert_owes(&pieces, "g", &posted, &|_| false);
     assert_eq!(pieces.redis.cli(&["EXISTS", "ph:{default}:q:f", "ph:{default}:st:f"]), "0");

@@ -27,10 +27,18 @@ async fn five_thousand(pieces: &Pieces) {
 fn assert_complete(pieces: &Pieces, posted: &Posted) {
     let mut read = redis::pipe();
     for number in 0..WIDTH {
-        read.cmd("XLEN").arg(format!("ph:{{default}}:q:{}", uid(number))).cmd("HGET").arg(format!("ph:{{default}}:st:{}", uid(number))).arg("routed");
+        read.cmd("XLEN")
+            .arg(format!("ph:{{default}}:q:{}", uid(number)))
+            .cmd("HGET")
+            .arg(format!("ph:{{default}}:st:{}", uid(number)))
+            .arg("routed");
     }
     let found: Vec<usize> = read.query(&mut pieces.redis.connection().unwrap()).unwrap();
-    assert!(found.iter().all(|count| *count == posted.accepted.len()), "{:?}", found.iter().position(|count| *count != posted.accepted.len()));
+    assert!(
+        found.iter().all(|count| *count == posted.accepted.len()),
+        "{:?}",
+        found.iter().position(|count| *count != posted.accepted.len())
+    );
     for number in [0, 1999, 2000, 3999, 4000, WIDTH - 1] {
         assert_owes(pieces, &uid(number), posted, &|_| true);
     }

@@ -6,7 +6,11 @@ use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::task::JoinHandle;
+
+/// Longest time that posting may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is posted, and how.
 #[derive(Clone, Copy)]
@@ -19,11 +23,13 @@ pub struct Shape {
     pub size: usize,
     /// An event that was not accepted is posted again until it is; otherwise the next one follows.
     pub persistent: bool,
+    /// Between two events of a client.
+    pub pause: Duration,
 }
 
 impl Default for Shape {
     fn default() -> Shape {
-        Shape { clients: 8, events: u64::MAX, size: 16, persistent: true }
+        Shape { clients: 8, events: u64::MAX, size: 16, persistent: true, pause: Duration::ZERO }
     }
 }
 
@@ -62,7 +68,7 @@ impl Load {
                             }
                             _ if shape.persistent => {
                                 refused.fetch_add(1, Ordering::Relaxed);
-                                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                                tokio::time::sleep(Duration::from_millis(20)).await;
                             }
                             _ => {
                                 refused.fetch_add(1, Ordering::Relaxed);
@@ -72,6 +78,9 @@ impl Load {
                     }
                     if stop.load(Ordering::Relaxed) {
                         break;
+                    }
+                    if !shape.pause.is_zero() {
+                        tokio::time::sleep(shape.pause).await;
                     }
                 }
                 poster
@@ -112,6 +121,11 @@ impl Load {
 
     /// Waits until every client has posted all its events.
     pub async fn finish(self) -> Posted {
+        super::eventually_within(PATIENCE, "every client has posted its events", async || {
+            let done = self.clients.iter().all(JoinHandle::is_finished);
+            super::eventually::holds(done, || format!("{} accepted, {} not", self.count(), self.refused()))
+        })
+        .await;
         let mut posted = Posted::default();
         for client in self.clients {
             let client = client.await.unwrap();
@@ -130,7 +144,7 @@ fn event(client: usize, number: u64, size: usize) -> Post {
     Post {
         id: format!("event-{number}"),
         source: format!("/client/{client}"),
-        event_type: if number % 2 == 0 { "even" } else { "odd" }.into(),
+        event_type: if number.is_multiple_of(2) { "even" } else { "odd" }.into(),
         data: Bytes::from(format!("{{\"n\":{number},\"x\":\"{filler}\"}}")),
     }
 }

@@ -200,6 +200,7 @@ pub fn route(uid: &str, rev: i64, filters: Vec<Filter>) -> Route {
         state: RouteState::Open,
         suspend: false,
         dead_letter_max_age: Duration::from_secs(3600),
+        unresolved: None,
     }
 }
 
@@ -227,7 +228,16 @@ fn plan(uid: &str, url: &str) -> Plan {
         max_dead_letters: 1000,
     };
     let id = format!("{uid} {url}");
-    Plan { id, uid: uid.into(), bus: "default".into(), namespace: NAMESPACE.into(), name: uid.into(), suspend: false, sink: Sink::Http(sink), delivery }
+    Plan {
+        id,
+        uid: uid.into(),
+        bus: "default".into(),
+        namespace: NAMESPACE.into(),
+        name: uid.into(),
+        suspend: false,
+        sink: Sink::Http(sink),
+        delivery,
+    }
 }
 
 /// The address in a field of a line of a log.
@@ -241,4 +251,3 @@ pub async fn metric(admin: SocketAddr, series: &str) -> f64 {
     let page = String::from_utf8_lossy(&get(admin, "/metrics").await.unwrap().body).into_owned();
     page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok()).unwrap_or(0.0)
 }
-
