@@ -139,6 +139,11 @@ impl Link {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Whether both talk to the same server, not restarted nor promoted between the two.
+    pub(super) fn shares_server_with(&self, other: &Link) -> bool {
+        self.0.history == other.0.history
+    }
+
     pub(super) fn sha(&self, script: Script) -> &str {
         &self.0.shas[script as usize]
     }
