@@ -10,9 +10,9 @@ use super::roles::{Ended, Roles};
 use super::server::{self, PrivateServer, ServerOptions};
 use crate::admin::{self, Admin, Gate, Metrics, Readiness};
 use crate::bus::append::Appender;
-use crate::bus::connection::BadUrl;
+
 use crate::bus::lease::{TokenFileError, Tokens};
-use crate::bus::{RedisUrl, Supervisor, safety};
+use crate::bus::{BadUrl, RedisUrl, Supervisor, safety};
 use crate::ingest::{self, IngestConfig};
 use crate::router::{self, RouterConfig};
 use crate::settings::{self, Settings};
