@@ -4,14 +4,17 @@
 //! destination are in its status.
 
 use super::destination::{DestinationFamilies, DestinationMetrics};
-use crate::bus::connection;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
-use prometheus_client::metrics::counter::Counter;
+use crate::bus::counters;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -21,8 +24,6 @@ pub struct Metrics {
     registry: Registry,
     /// What ingest counts.
     pub ingest: IngestMetrics,
-    /// What the supervised connections count.
-    pub redis: RedisMetrics,
     routers: RouterFamilies,
     destinations: DestinationFamilies,
 }
@@ -34,10 +35,10 @@ impl Metrics {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of this binary", build);
         let ingest = IngestMetrics::register(&mut registry);
-        let redis = RedisMetrics::register(&mut registry);
+        registry.register_collector(Box::new(RedisCollector));
         let routers = RouterFamilies::register(&mut registry);
         let destinations = DestinationFamilies::register(&mut registry);
-        Arc::new(Metrics { registry, ingest, redis, routers, destinations })
+        Arc::new(Metrics { registry, ingest, routers, destinations })
     }
 
     /// The handles of one bus for its router; every value is there from the first call.
@@ -149,53 +150,22 @@ impl IngestMetrics {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-enum RedisClass {
-    Full,
-    Refused,
-    Unavailable,
-    Unknown,
-    Protocol,
-}
+/// What the connections to Redis have met; counted there, read at each scrape.
+#[derive(Debug)]
+struct RedisCollector;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RedisClassLabel {
-    class: RedisClass,
-}
-
-/// What the supervised connections count.
-#[derive(Clone, Debug)]
-pub struct RedisMetrics {
-    errors: Family<RedisClassLabel, Counter>,
-    /// Connections opened since the start.
-    pub connections_opened: Counter,
-    /// Connections that are open now.
-    pub connections: Gauge,
-}
-
-impl RedisMetrics {
-    fn register(registry: &mut Registry) -> RedisMetrics {
-        let metrics = RedisMetrics { errors: Family::default(), connections_opened: Counter::default(), connections: Gauge::default() };
-        let classes = [RedisClass::Full, RedisClass::Refused, RedisClass::Unavailable, RedisClass::Unknown, RedisClass::Protocol];
-        for class in classes {
-            drop(metrics.errors.get_or_create(&RedisClassLabel { class }));
+impl Collector for RedisCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let counts = counters::counts();
+        let mut errors = encoder.encode_descriptor("redis_errors", "Calls to Redis that failed", None, MetricType::Counter)?;
+        for (class, count) in counters::CLASSES.iter().zip(counts.errors) {
+            ConstCounter::new(count).encode(errors.encode_family(&[("class", *class)])?)?;
         }
-        registry.register("redis_errors", "Calls to Redis that failed", metrics.errors.clone());
-        registry.register("redis_connections_opened", "Connections to Redis opened since the start", metrics.connections_opened.clone());
-        registry.register("redis_connections", "Connections to Redis that are open now", metrics.connections.clone());
-        metrics
-    }
-
-    /// Counts a failed call by its class.
-    pub fn count(&self, error: &connection::Error) {
-        let class = match error {
-            connection::Error::Full(_) => RedisClass::Full,
-            connection::Error::Refused(_) => RedisClass::Refused,
-            connection::Error::Unavailable(_) => RedisClass::Unavailable,
-            connection::Error::Unknown(_) => RedisClass::Unknown,
-            connection::Error::Protocol(_) | connection::Error::TooNew { .. } => RedisClass::Protocol,
-        };
-        self.errors.get_or_create(&RedisClassLabel { class }).inc();
+        let opened = ConstCounter::new(counts.opened);
+        let help = "Connections to Redis opened since the start";
+        opened.encode(encoder.encode_descriptor("redis_connections_opened", help, None, opened.metric_type())?)?;
+        let open = ConstGauge::new(i64::try_from(counts.open).unwrap_or(i64::MAX));
+        open.encode(encoder.encode_descriptor("redis_connections", "Connections to Redis that are open now", None, open.metric_type())?)
     }
 }
 
@@ -265,7 +235,6 @@ mod tests {
             "posthorn_ingest_events_total{result=\"Accepted\"} 0",
             "posthorn_ingest_events_total{result=\"OutcomeUnknown\"} 0",
             "posthorn_ingest_duration_seconds_count 0",
-            "posthorn_redis_errors_total{class=\"Full\"} 0",
             concat!("posthorn_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "# EOF",
         ] {
@@ -280,6 +249,8 @@ mod tests {
         router.routed.inc_by(3);
         let page = metrics.encode();
         assert!(page.contains("posthorn_routed_events_total{bus=\"default\"} 3"), "{page}");
+        assert!(page.contains("posthorn_redis_errors_total{class=\"Full\"} "), "{page}");
+        assert!(page.contains("posthorn_redis_connections "), "{page}");
         assert!(page.contains("posthorn_router_lag_seconds{bus=\"default\"} 0"), "{page}");
     }
 }

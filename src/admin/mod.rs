@@ -5,7 +5,7 @@ pub mod metrics;
 pub mod readiness;
 
 pub use destination::DestinationMetrics;
-pub use metrics::{IngestMetrics, IngestResult, Metrics, RedisMetrics, RouterMetrics};
+pub use metrics::{IngestMetrics, IngestResult, Metrics, RouterMetrics};
 pub use readiness::{Gate, Readiness};
 
 use crate::shutdown::Shutdown;

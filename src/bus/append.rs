@@ -7,11 +7,14 @@ use crate::event::{Event, Sequence};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Connections that share the load. Redis reads 16 KiB of one connection in a turn of its loop and commits what it read in one turn with one
 /// fsync: one connection would share each fsync among about 15 events only.
 const CONNECTIONS: usize = 4;
+
+/// How long replicas are waited for.
+const CONFIRM: Duration = Duration::from_secs(1);
 
 /// What became of one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,17 +28,30 @@ pub struct Receipt {
 /// Stores events durably. Cheap to clone; keeps its own connections.
 #[derive(Clone)]
 pub struct Appender {
-    links: Arc<[Supervisor; CONNECTIONS]>,
+    writers: Arc<[Writer; CONNECTIONS]>,
     next: Arc<AtomicUsize>,
     memory: watch::Receiver<Option<Memory>>,
+}
+
+/// One connection that appends, and who waits for its replicas.
+struct Writer {
+    links: Supervisor,
+    waiting: mpsc::UnboundedSender<Waiting>,
+}
+
+/// An append that is done on the primary and waits for so many replicas.
+struct Waiting {
+    link: Link,
+    replicas: u32,
+    answer: oneshot::Sender<Result<(), Error>>,
 }
 
 impl Appender {
     /// Starts connecting; returns at once.
     pub fn start(url: RedisUrl) -> Appender {
-        let links = Arc::new(std::array::from_fn(|_| Supervisor::start(url.clone(), "ingest")));
-        let memory = safety::watch_memory(&links[0]);
-        Appender { links, next: Arc::default(), memory }
+        let writers: Arc<[Writer; CONNECTIONS]> = Arc::new(std::array::from_fn(|_| Writer::start(url.clone())));
+        let memory = safety::watch_memory(&writers[0].links);
+        Appender { writers, next: Arc::default(), memory }
     }
 
     /// Stores the events of one request, all or nothing, in their order; with `replicas`, awaits that so many have them.
@@ -43,12 +59,12 @@ impl Appender {
     /// # Errors
     /// [`Error::Unknown`] if they may have been stored; every other error says that they surely were not.
     pub async fn append(&self, bus: &str, events: &[Event], dedupe_window: Duration, replicas: u32) -> Result<Vec<Receipt>, Error> {
-        let link = self.link()?;
+        let (writer, link) = self.writer()?;
         link.hello(bus).await.map_err(surely_not)?;
         loop {
             match append(&link, bus, events, dedupe_window).await? {
                 Some(receipts) if replicas == 0 => return Ok(receipts),
-                Some(receipts) => return confirmed(&link, replicas).await.map(|()| receipts),
+                Some(receipts) => return writer.confirmed(link, replicas).await.map(|()| receipts),
                 // the bus was deleted from Redis since this connection said hello
                 None => link.hello_again(bus).await.map_err(surely_not)?,
             }
@@ -56,10 +72,10 @@ impl Appender {
     }
 
     /// The next connection in turn that is alive.
-    fn link(&self) -> Result<Link, Error> {
+    fn writer(&self) -> Result<(&Writer, Link), Error> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let found = self.links[turn % CONNECTIONS].current();
-        found.or_else(|error| self.links.iter().find_map(|links| links.current().ok()).ok_or(error))
+        let first = &self.writers[turn % CONNECTIONS];
+        first.live().or_else(|error| self.writers.iter().find_map(|writer| writer.live().ok()).ok_or(error))
     }
 
     /// Whether a connection is there.
@@ -67,7 +83,7 @@ impl Appender {
     /// # Errors
     /// Why there is none (for readiness).
     pub fn status(&self) -> Result<(), String> {
-        self.link().map(|_| ()).map_err(|error| error.to_string())
+        self.writer().map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// Bytes that Redis uses and the most that it may use, as of the last second; `None` while unknown.
@@ -110,11 +126,57 @@ pub(super) async fn append(link: &Link, bus: &str, events: &[Event], window: Dur
     Ok(Some(receipts))
 }
 
-/// Awaits that the last write of this connection is on so many replicas.
-async fn confirmed(link: &Link, replicas: u32) -> Result<(), Error> {
-    let have: u32 = link.query(redis::cmd("WAIT").arg(replicas).arg(1000)).await.map_err(|error| Error::Unknown(error.to_string()))?;
-    if have >= replicas {
-        return Ok(());
+impl Writer {
+    fn start(url: RedisUrl) -> Writer {
+        let (waiting, queue) = mpsc::unbounded_channel();
+        tokio::spawn(confirm(queue));
+        Writer { links: Supervisor::start(url, "ingest"), waiting }
     }
-    Err(Error::Unknown(format!("{have} of {replicas} replicas have confirmed")))
+
+    fn live(&self) -> Result<(&Writer, Link), Error> {
+        self.links.current().map(|link| (self, link))
+    }
+
+    async fn confirmed(&self, link: Link, replicas: u32) -> Result<(), Error> {
+        let (answer, confirmed) = oneshot::channel();
+        let gone = || Error::Unknown("ingest is ending".to_owned());
+        self.waiting.send(Waiting { link, replicas, answer }).map_err(|_| gone())?;
+        confirmed.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+/// One WAIT for all that wait: it covers every write that the connection made before, and blocks the connection, so one each would
+/// stand in line.
+async fn confirm(mut queue: mpsc::UnboundedReceiver<Waiting>) {
+    while let Some(first) = queue.recv().await {
+        let mut all = vec![first];
+        while let Ok(next) = queue.try_recv() {
+            all.push(next);
+        }
+        // those of a connection that has ended get no answer from the present one
+        while let Some(last) = all.last() {
+            let link = last.link.clone();
+            let most = all.iter().map(|waiting| waiting.replicas).max().unwrap_or(0);
+            let (same, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|waiting| waiting.link.is(&link));
+            let have = wait(&link, most).await;
+            for waiting in same {
+                // nobody may be interested any more
+                let _ = waiting.answer.send(enough(&have, waiting.replicas));
+            }
+            all = others;
+        }
+    }
+}
+
+/// How many replicas have all that this connection wrote.
+async fn wait(link: &Link, replicas: u32) -> Result<u32, Error> {
+    link.query(redis::cmd("WAIT").arg(replicas).arg(u64::try_from(CONFIRM.as_millis()).unwrap_or(u64::MAX))).await
+}
+
+fn enough(have: &Result<u32, Error>, replicas: u32) -> Result<(), Error> {
+    match have {
+        Ok(have) if *have >= replicas => Ok(()),
+        Ok(have) => Err(Error::Unknown(format!("{have} of {replicas} replicas have confirmed"))),
+        Err(error) => Err(Error::Unknown(error.to_string())),
+    }
 }

@@ -4,6 +4,7 @@
 //! a demoted, loading or ailing server ends it with all that came through it; its [`Supervisor`] opens a new one after a growing pause.
 //! redis-rs' own manager would stay on a demoted primary and on a black-holed connection for ever.
 
+use super::counters;
 use super::keys;
 use super::safety::{Concern, too_old};
 use super::scripts::{self, Answer, Script};
@@ -105,6 +106,7 @@ struct Inner {
     history: String,
     greeted: Mutex<HashSet<String>>,
     closed: CancellationToken,
+    _open: counters::Open,
 }
 
 impl Link {
@@ -118,7 +120,7 @@ impl Link {
         for (_, source) in scripts::ALL {
             shas.push(redis::cmd("SCRIPT").arg("LOAD").arg(source).query_async(&mut connection).await.map_err(wrong)?);
         }
-        let inner = Inner { connection, shas, history, greeted: Mutex::default(), closed };
+        let inner = Inner { connection, shas, history, greeted: Mutex::default(), closed, _open: counters::Open::new() };
         Ok(Link(Arc::new(inner)))
     }
 
@@ -130,6 +132,16 @@ impl Link {
     /// Resolves when this connection has ended.
     pub async fn closed(&self) {
         self.0.closed.cancelled().await;
+    }
+
+    /// Whether both are the same connection.
+    pub(super) fn is(&self, other: &Link) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether both talk to the same server, not restarted nor promoted between the two.
+    pub(super) fn shares_server_with(&self, other: &Link) -> bool {
+        self.0.history == other.0.history
     }
 
     pub(super) fn sha(&self, script: Script) -> &str {
@@ -203,6 +215,7 @@ impl Link {
             (ErrorKind::Client | ErrorKind::InvalidClientConfig | ErrorKind::AuthenticationFailed, _) => (Error::Unavailable(text), true),
             _ => (Error::Unknown(text), true),
         };
+        counters::failed(&verdict);
         if ends {
             self.end(&verdict.to_string());
         }

@@ -16,6 +16,7 @@
 
 pub mod append;
 pub mod connection;
+pub mod counters;
 pub mod cursor;
 pub mod dead_letters;
 pub mod entry;

@@ -31,8 +31,8 @@ pub struct Cli {
     /// Logs for people or for machines
     #[arg(long, global = true, env = "POSTHORN_LOG_FORMAT", value_name = "text|json", default_value = "text")]
     log_format: LogFormat,
-    /// What is logged: a level, or levels by module (info, posthorn::worker=debug)
-    #[arg(long, global = true, env = "POSTHORN_LOG", value_name = "FILTER", default_value = "info")]
+    /// What is logged: a level, or levels by module (info, posthorn::worker=debug) [default: info; error for commands]
+    #[arg(long, global = true, env = "POSTHORN_LOG", value_name = "FILTER", default_value = "", hide_default_value = true)]
     log: String,
     #[command(subcommand)]
     command: Command,
@@ -54,13 +54,24 @@ enum Command {
     Generate(generate::Generate),
 }
 
+impl Command {
+    /// What is logged where nobody asked for something else: a command says itself what went wrong.
+    fn log(&self) -> &'static str {
+        match self {
+            Command::Standalone(_) | Command::Ingest(_) | Command::Router(_) | Command::Worker(_) => "info",
+            _ => "error",
+        }
+    }
+}
+
 impl Cli {
     /// Runs what was asked for; answers the exit status of the process.
     ///
     /// # Errors
     /// What went wrong, for a person.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        crate::telemetry::init(self.log_format, &self.log)?;
+        let log = if self.log.is_empty() { self.command.log() } else { &self.log };
+        crate::telemetry::init(self.log_format, log)?;
         match self.command {
             Command::Standalone(args) => standalone::run(args).await,
             Command::Ingest(args) => args.run().await,

@@ -47,8 +47,8 @@ pub struct Send {
     #[arg(long, value_name = "TIME", default_value = "30s")]
     retry_for: Time,
     /// Settings of the buses (posthorn.yaml) [default: those of the running standalone, else one bus, `default`]
-    #[arg(long, env = "POSTHORN_SETTINGS", value_name = "FILE", default_value = "", hide_default_value = true)]
-    settings: Setting<PathBuf>,
+    #[arg(long, env = "POSTHORN_CONFIG", value_name = "FILE", default_value = "", hide_default_value = true)]
+    config: Setting<PathBuf>,
     /// How to print what became of the events
     #[arg(long, short, value_name = "text|json", value_enum, hide_possible_values = true, default_value_t)]
     output: totals::Format,
@@ -102,7 +102,7 @@ impl Send {
     /// What the admin has configured for the bus.
     fn settings(&self, bus: &Bus) -> anyhow::Result<BusSettings> {
         let of_standalone = || bus.folder.as_ref().map(|folder| folder.join(SETTINGS_FILE)).filter(|file| file.is_file());
-        let settings = match self.settings.0.clone().or_else(of_standalone) {
+        let settings = match self.config.0.clone().or_else(of_standalone) {
             Some(file) => Settings::read(&file)?,
             None => return Ok(BusSettings::default()),
         };

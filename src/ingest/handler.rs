@@ -178,7 +178,6 @@ async fn store(ingest: &Arc<Ingest>, name: &str, bus: &BusSettings, read: (Arc<[
     match appended {
         Ok(Ok(Ok(receipts))) => Ok(Stored { events, receipts, batch }),
         Ok(Ok(Err(error))) => {
-            ingest.metrics.redis.count(&error);
             warn(&error);
             Err(Problem::from(&error))
         }

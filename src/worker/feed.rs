@@ -4,11 +4,11 @@
 
 use super::attempt::Failure;
 use super::clock::{self, RedisClock};
-use crate::bus::Error;
 use crate::bus::entry::BadEntry;
 use crate::bus::lease::{MARGIN, Renewed, TTL};
 use crate::bus::queue::{Answered, Owed, Settled, Tenure};
 use crate::bus::routing::Ask;
+use crate::bus::{Error, Supervisor};
 use crate::event::{Event, Sequence};
 use crate::failpoint;
 use futures::FutureExt;
@@ -91,6 +91,18 @@ pub enum News {
     Lost(String),
 }
 
+/// How long replicas are waited for before it is asked again.
+pub const BARRIER: Duration = Duration::from_secs(1);
+
+/// What must be confirmed, and by whom: nothing is sent before so many replicas have what was read and buried, else a failover takes back a
+/// burial that a receiver already saw past.
+pub struct Barrier {
+    /// The connection for it.
+    pub links: Supervisor,
+    /// Replicas that must have confirmed.
+    pub replicas: u32,
+}
+
 type Pending<T> = Option<BoxFuture<'static, Result<T, Error>>>;
 
 /// See the module.
@@ -116,6 +128,10 @@ pub struct Feed {
     until: (Instant, Duration),
     clock: RedisClock,
     backlog: u64,
+    barrier: Option<Barrier>,
+    /// Something is not yet known to be on the replicas.
+    unconfirmed: bool,
+    confirming: Pending<Option<bool>>,
 }
 
 impl Feed {
@@ -141,7 +157,20 @@ impl Feed {
             until: lasts(asked),
             clock,
             backlog: 0,
+            barrier: None,
+            unconfirmed: false,
+            confirming: None,
         }
+    }
+
+    /// Nothing is sent before the replicas have confirmed.
+    pub fn with_barrier(self, barrier: Option<Barrier>) -> Feed {
+        Feed { barrier, ..self }
+    }
+
+    /// The queue was changed in a way that the replicas must have before anything later is sent.
+    fn unconfirm(&mut self) {
+        self.unconfirmed = self.barrier.is_some();
     }
 
     /// The tenure, for changes that are awaited.
@@ -177,9 +206,10 @@ impl Feed {
         self.queue.push_front(held);
     }
 
-    /// The event that was taken is gone.
+    /// The event that was taken is gone, buried or dropped: replicas must know before a receiver sees past it.
     pub fn forget_taken(&mut self) {
         self.taken = None;
+        self.unconfirm();
     }
 
     /// IDs that were read and had trouble.
@@ -201,6 +231,8 @@ impl Feed {
     pub fn may_start(&self) -> bool {
         let old = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() > UNSETTLED_AGE);
         clock::boot() < self.until.1
+            && !self.unconfirmed
+            && self.confirming.is_none()
             && self.unsettled.len() + self.in_settle.len() < UNSETTLED
             && !old(self.unsettled_since)
             && !old(self.settle_since)
@@ -262,6 +294,10 @@ impl Feed {
                     self.renewing = None;
                     return self.renewed(answer);
                 }
+                answer = ready(&mut self.confirming) => {
+                    self.confirming = None;
+                    return self.confirmed(answer);
+                }
                 () = self.wake.notified() => self.woken(),
                 () = tokio::time::sleep_until(self.renew_at), if self.renewing.is_none() => {}
                 () = tokio::time::sleep_until(self.until.0) => return News::Lost("the lease could not be renewed in time".to_owned()),
@@ -289,6 +325,37 @@ impl Feed {
             self.renew_at = self.renewal_sent.0 + LOOK;
             let tenure = self.tenure.clone();
             self.renewing = Some(async move { tenure.renew().await }.boxed());
+        }
+        self.confirm();
+    }
+
+    /// Asks the replicas on a connection of its own; waits for that connection, and a moment where it fails.
+    fn confirm(&mut self) {
+        let Some(Barrier { links, replicas }) = &self.barrier else { return };
+        if !self.unconfirmed || self.confirming.is_some() {
+            return;
+        }
+        self.unconfirmed = false;
+        let (tenure, links, replicas) = (self.tenure.clone(), links.clone(), *replicas);
+        let ask = async move {
+            let met = tenure.barrier(&links.link().await, replicas, BARRIER).await.unwrap_or(Some(false));
+            if met == Some(false) {
+                tokio::time::sleep(BARRIER / 10).await;
+            }
+            Ok(met)
+        };
+        self.confirming = Some(ask.boxed());
+    }
+
+    fn confirmed(&mut self, answer: Result<Option<bool>, Error>) -> News {
+        match answer {
+            Ok(Some(true)) => News::Progress,
+            Ok(None) => fenced(),
+            // not met: again, and nothing is sent meanwhile
+            Ok(Some(false)) | Err(_) => {
+                self.unconfirmed = true;
+                News::Progress
+            }
         }
     }
 
@@ -345,6 +412,9 @@ impl Feed {
             self.renew_at = self.renew_at.min(Instant::now() + LOOK / 10);
         }
         self.has_read = true;
+        if !entries.is_empty() {
+            self.unconfirm();
+        }
         entries.into_iter().for_each(|owed| self.hold(owed));
         self.backlog = self.backlog.max(self.held() as u64);
         News::Progress

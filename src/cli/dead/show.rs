@@ -55,7 +55,7 @@ pub(super) fn object_with_data(letter: &DeadLetter) -> Value {
 pub(super) fn text(letter: &DeadLetter) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "{:<16}{}", format!("{name}:"), harmless(value));
+        let _ = writeln!(text, "{:<15} {}", format!("{name}:"), harmless(value));
     };
     line("Sequence", &letter.sequence.padded());
     line("Reason", &letter.class);

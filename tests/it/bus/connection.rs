@@ -149,6 +149,20 @@ async fn a_server_that_wants_replicas_refuses_and_keeps_the_connection() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_busy_with_a_foreign_script_refuses() {
+    let bus = Bus::alone().await;
+    bus.cli(&["CONFIG", "SET", "busy-reply-threshold", "1"]);
+    let mut foreign = bus.redis.connection().unwrap();
+    let script = std::thread::spawn(move || redis::cmd("EVAL").arg("while true do end").arg(0).query::<redis::Value>(&mut foreign));
+    let refused = async || cursor::now(&bus.link).await.map_or_else(Ok, |_| Err("not busy yet".into()));
+    let error = eventually("a busy server", refused).await;
+    assert!(matches!(&error, Error::Refused(why) if why.contains("BUSY")), "{error}");
+    bus.cli(&["SCRIPT", "KILL"]);
+    script.join().unwrap().unwrap_err();
+    works(&bus.links.link().await).await;
+}
+
+#[tokio::test]
 async fn nobody_listening_is_told() {
     let url: RedisUrl = format!("redis://127.0.0.1:{}", free_port()).parse().unwrap();
     let links = Supervisor::start(url, "test");

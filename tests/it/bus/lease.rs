@@ -62,6 +62,7 @@ async fn a_lost_queue_is_made_again_with_the_lease() {
     bus.cli(&["DEL", &bus.key("q", "u")]);
     let tenure = bus.take_over("u").await;
     assert_eq!((bus.count("u", "lost"), bus.trial("u", owed[1])), (2, None));
+    assert_eq!(bus.last_id(&bus.key("q", "u")), bus.position(), "what was decided is not routed again");
     assert!(bus.field("u", "dataLost").is_some());
     assert_eq!(ids(&read_all(&tenure).await), []);
     let next = bus.owe("u", 1).await;

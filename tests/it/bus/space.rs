@@ -1,6 +1,7 @@
 //! What keeps the bus inside its space: the scripts `detach fill fill_drop trim expire oldest scan`.
 
 use super::fixture::{ALL, Bus, NO_QUOTA, burial, done, read_all, routed};
+use crate::support::eventually::{eventually, holds};
 use posthorn::bus::cursor::{self, FillCall, Filled, Routed};
 use posthorn::bus::entry::Entry;
 use posthorn::bus::routing::{self, Start};
@@ -246,6 +247,8 @@ async fn old_dead_letters_are_removed_and_counted() {
     read_all(&tenure).await;
     done(tenure.bury(&burial(owed[0])).await);
     let dead = bus.key("dead", "u");
+    let buried = bus.time();
+    eventually("another millisecond", async || holds(bus.time() > buried, || "not yet".into())).await;
     bus.cli(&["XADD", &dead, &format!("{}-0", bus.time() + 60_000), "orig", "later"]);
     bus.cli(&["HINCRBY", &bus.key("st", "u"), "buried", "1"]);
     bus.cli(&["HINCRBY", &bus.key("st", "u"), "routed", "1"]);
