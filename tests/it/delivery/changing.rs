@@ -1,6 +1,7 @@
 //! Destinations and Secrets that change while events flow, and that go (T58, T59, T62).
 
-use super::world::{World, attempts, destination, secret};
+use super::scene::{attempts, destination, secret};
+use super::world::World;
 use crate::support::eventually;
 use crate::support::eventually::holds;
 use posthorn::receiver::signature::Key;

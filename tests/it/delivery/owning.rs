@@ -1,6 +1,7 @@
 //! Several workers, frozen ones, and broken connections: one queue has one owner (T36, T38).
 
-use super::world::{Mode, World, accepted, destination, refusing_once};
+use super::scene::{accepted, destination, refusing_once};
+use super::world::{Mode, World};
 use crate::support::eventually::holds;
 use crate::support::proxy::Mode as Traffic;
 use crate::support::{History, Posthorn, Proxy, eventually};
