@@ -2,14 +2,13 @@
 //!
 //! Nothing here waits for Redis between two events: reading ahead, settling and renewing go on while a request is under way.
 
-use super::attempt::Failure;
 use super::clock::{self, RedisClock};
-use crate::bus::entry::BadEntry;
+use super::held::Held;
 use crate::bus::lease::{MARGIN, Renewed, TTL};
 use crate::bus::queue::{Answered, Owed, Settled, Tenure};
 use crate::bus::routing::Ask;
 use crate::bus::{Error, Supervisor};
-use crate::event::{Event, Sequence};
+use crate::event::Sequence;
 use crate::failpoint;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -27,58 +26,6 @@ const UNSETTLED: usize = 64;
 const UNSETTLED_AGE: Duration = Duration::from_secs(5);
 /// How often the lease is renewed, which also tells of a missed wake-up or a request of a person.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// An event that the lane owes.
-#[derive(Debug)]
-pub struct Held {
-    /// Its place in the order.
-    pub id: Sequence,
-    /// The event, or why it cannot be delivered.
-    pub event: Result<Event, BadEntry>,
-    /// Its size in the queue, bytes.
-    pub size: usize,
-    /// It was a dead letter before.
-    pub redriven: bool,
-    /// Attempts made.
-    pub attempts: u32,
-    /// Its attempts are counted in Redis before they are made: it was pending when it was read.
-    pub counted: bool,
-    /// An attempt of it was cut: it may have killed its worker.
-    pub suspect: bool,
-    /// Its last failure, if it is known.
-    pub failure: Option<Failure>,
-    /// When it may be tried, by the clock of Redis; 0 for now.
-    pub next: u64,
-}
-
-impl Held {
-    fn new(owed: Owed) -> Held {
-        let trial = owed.trial.unwrap_or_default();
-        let class = trial.class.as_deref().and_then(|class| class.parse().ok());
-        Held {
-            id: owed.entry.sequence,
-            event: owed.entry.event(),
-            size: owed.entry.size(),
-            redriven: owed.entry.field("orig").is_some(),
-            attempts: trial.n,
-            counted: owed.pending,
-            suspect: trial.open,
-            failure: class.map(|class| Failure { code: trial.code, ..Failure::new(class, trial.msg) }),
-            // whole milliseconds, never negative
-            next: trial.next as u64,
-        }
-    }
-
-    /// It has all its attempts again, and may be tried at once.
-    pub fn start_over(&mut self) {
-        (self.attempts, self.next, self.failure) = (0, 0, None);
-    }
-
-    /// The `id` of the event, for failpoints.
-    pub fn key(&self) -> &str {
-        self.event.as_ref().map_or("", |event| event.attributes.id())
-    }
-}
 
 /// What a lane hears while it works or waits.
 #[derive(Debug)]

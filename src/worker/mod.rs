@@ -13,6 +13,7 @@ pub mod clock;
 pub mod feed;
 pub mod guard;
 pub mod halt;
+pub mod held;
 pub mod lane;
 pub mod plans;
 pub mod retry;

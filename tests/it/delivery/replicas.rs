@@ -1,6 +1,7 @@
 //! A bus with replicas: nothing is sent that a failover could take back.
 
-use super::world::{Mode, World, destination};
+use super::scene::destination;
+use super::world::{Mode, World};
 use crate::support::eventually::holds;
 use crate::support::redis::Options;
 use crate::support::{Redis, eventually};
