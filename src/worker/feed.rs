@@ -24,6 +24,9 @@ const AHEAD_BYTES: usize = 256 << 10;
 /// Successes that a crash may repeat: so many, and none older than this.
 const UNSETTLED: usize = 64;
 const UNSETTLED_AGE: Duration = Duration::from_secs(5);
+/// While requests follow each other, so many successes or so much time make one settlement: one for each would double the trips to Redis.
+const SETTLE_AT: usize = 16;
+const SETTLE_AFTER: Duration = Duration::from_millis(5);
 /// How often the lease is renewed, which also tells of a missed wake-up or a request of a person.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -65,6 +68,7 @@ pub struct Feed {
     reading: Pending<Answered<Vec<Owed>>>,
     unsettled: Vec<Settled>,
     unsettled_since: Option<Instant>,
+    flushing: bool,
     settling: Pending<Answered<u64>>,
     in_settle: Vec<Sequence>,
     settle_since: Option<Instant>,
@@ -95,6 +99,7 @@ impl Feed {
             reading: None,
             unsettled: Vec::new(),
             unsettled_since: None,
+            flushing: false,
             settling: None,
             in_settle: Vec::new(),
             settle_since: None,
@@ -211,11 +216,13 @@ impl Feed {
     /// # Errors
     /// Why the tenure is over.
     pub async fn flush(&mut self) -> Result<(), String> {
+        self.flushing = true;
         while self.settling.is_some() || !self.unsettled.is_empty() {
             if let News::Lost(why) = self.news().await {
                 return Err(why);
             }
         }
+        self.flushing = false;
         Ok(())
     }
 
@@ -226,6 +233,7 @@ impl Feed {
     pub async fn news(&mut self) -> News {
         loop {
             self.start();
+            let timer = tokio::time::sleep_until(self.timer());
             tokio::select! {
                 biased;
                 // before what was settled after it: an event that was read is known as held
@@ -246,15 +254,16 @@ impl Feed {
                     return self.confirmed(answer);
                 }
                 () = self.wake.notified() => self.woken(),
-                () = tokio::time::sleep_until(self.renew_at), if self.renewing.is_none() => {}
-                () = tokio::time::sleep_until(self.until.0) => return News::Lost("the lease could not be renewed in time".to_owned()),
+                () = timer => if Instant::now() >= self.until.0 {
+                    return News::Lost("the lease could not be renewed in time".to_owned());
+                },
                 () = self.tenure.link.closed() => return News::Lost("the connection ended".to_owned()),
             }
         }
     }
 
     fn start(&mut self) {
-        if self.settling.is_none() && !self.unsettled.is_empty() {
+        if self.settling.is_none() && self.settle_at().is_some_and(|at| at <= Instant::now()) {
             let batch = std::mem::take(&mut self.unsettled);
             self.in_settle = batch.iter().map(|settled| settled.id).collect();
             self.settle_since = self.unsettled_since.take();
@@ -304,6 +313,20 @@ impl Feed {
                 News::Progress
             }
         }
+    }
+
+    /// When the successes so far are settled: at once where nothing is sent, so that what is seen from outside is exact.
+    fn settle_at(&self) -> Option<Instant> {
+        let since = self.unsettled_since?;
+        let now = self.taken.is_none() || self.flushing || self.unsettled.len() >= SETTLE_AT;
+        Some(if now { since } else { since + SETTLE_AFTER })
+    }
+
+    /// The next time to look.
+    fn timer(&self) -> Instant {
+        let settle = if self.settling.is_none() { self.settle_at() } else { None };
+        let renew = self.renewing.is_none().then_some(self.renew_at);
+        [settle, renew, Some(self.until.0)].into_iter().flatten().min().unwrap_or(self.until.0)
     }
 
     fn held(&self) -> usize {
