@@ -8,5 +8,6 @@ mod bus;
 mod commands;
 mod delivery;
 mod harness;
+mod readiness;
 mod receiver;
 mod support;
