@@ -132,19 +132,10 @@ impl Router {
         }
     }
 
-    fn lease_name(&self) -> String {
-        format!("{}/router", self.bus)
-    }
-
     async fn lease(&self, link: &Link) -> Result<Option<String>, Error> {
         link.hello(&self.bus).await?;
-        let (token, earlier) = self.tokens.next(&self.lease_name());
-        if lease::lease_router(link, &self.bus, &token, &earlier).await? {
-            self.tokens.confirm(&self.lease_name(), &token);
-            return Ok(Some(token));
-        }
-        self.tokens.forget(&self.lease_name());
-        Ok(None)
+        let token = self.tokens.next();
+        Ok(lease::lease_router(link, &self.bus, &token).await?.then_some(token))
     }
 
     async fn route(&self, link: Link, token: String) {
@@ -157,7 +148,6 @@ impl Router {
             Ok(()) => {
                 // best effort: an unreleased lease ends by itself
                 let _ = lease::release(&link, &self.bus, "router", &token).await;
-                self.tokens.forget(&self.lease_name());
             }
             Err(end) => {
                 tracing::warn!(bus = self.bus, reason = %end, "routing was interrupted; beginning again from the cursor");
@@ -206,7 +196,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let asked = Instant::now();
-        if !lease::lease_router(&self.link, self.bus(), &self.token, &[]).await? {
+        if !lease::lease_router(&self.link, self.bus(), &self.token).await? {
             return Err(End::Fenced);
         }
         self.renewed = asked;
