@@ -10,4 +10,5 @@ mod delivery;
 mod harness;
 mod readiness;
 mod receiver;
+mod standalone_faults;
 mod support;

@@ -28,6 +28,7 @@ impl Default for Options {
 pub struct Redis {
     options: Options,
     dir: TempDir,
+    socket: PathBuf,
     port: u16,
     child: Option<Child>,
 }
@@ -41,9 +42,16 @@ impl Redis {
     /// Starts one with other options.
     pub fn with(options: Options) -> Redis {
         let dir = TempDir::with_prefix("posthorn-redis-").unwrap();
-        let mut redis = Redis { options, dir, port: free_port(), child: None };
+        let socket = dir.path().join("redis.sock");
+        let mut redis = Redis { options, dir, socket, port: free_port(), child: None };
         redis.restart();
         redis
+    }
+
+    /// One that someone else runs, to look into.
+    pub fn at(socket: PathBuf) -> Redis {
+        let dir = TempDir::with_prefix("posthorn-redis-").unwrap();
+        Redis { options: Options::default(), dir, socket, port: 0, child: None }
     }
 
     /// `unix:///…`, for `--redis`.
@@ -58,7 +66,7 @@ impl Redis {
 
     /// Its Unix socket.
     pub fn socket(&self) -> PathBuf {
-        self.dir.path().join("redis.sock")
+        self.socket.clone()
     }
 
     /// Starts it (again) on the same files and waits until it answers.
