@@ -5,7 +5,9 @@
 mod alone;
 mod files;
 mod killed;
-//mod secrets;
+#[cfg(target_os = "linux")]
+mod ports;
+mod secrets;
 
 use crate::support::client::{self, Post};
 use crate::support::eventually::holds;
