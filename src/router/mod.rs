@@ -30,6 +30,8 @@ use std::time::Duration;
 use table::Table;
 use tokio::time::Instant;
 
+/// So many refusals in a row, the batch halved at each, are no burst of changes.
+const MAX_STALE: u32 = 64;
 /// Entries read in one go, and about how many bytes of them.
 const READ_ENTRIES: usize = 256;
 const READ_BYTES: usize = 4 << 20;
@@ -237,6 +239,10 @@ impl<'a> Session<'a> {
                 Ok(Routed::Fenced) => return Err(End::Fenced),
                 Ok(Routed::Stale { position }) if position == self.position => {
                     stale += 1;
+                    if stale > MAX_STALE {
+                        // not the routes: somebody deleted the entries from the log; read again
+                        return Err(End::Moved);
+                    }
                     if stale > 1 {
                         limits = limits.halved(batch.len());
                     }

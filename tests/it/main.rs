@@ -12,4 +12,5 @@ mod ingest_faults;
 mod readiness;
 mod receiver;
 mod routing;
+mod standalone_faults;
 mod support;

@@ -13,6 +13,6 @@ mod killed;
 mod owning;
 mod poison;
 mod replicas;
-mod scene;
+pub mod scene;
 mod tampering;
 mod world;
