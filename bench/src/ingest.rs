@@ -1,6 +1,6 @@
 //! POST to 202 beside a server that stores nothing.
 
-use crate::process::{free, number, on, own, redis, scratch, standalone, start, wait_for};
+use crate::process::{free, number, on, own, redis, scratch, start, wait_for};
 use crate::sink::NoDelay;
 use axum::Router;
 use axum::http::StatusCode;
@@ -22,11 +22,10 @@ pub async fn everysec(rounds: usize) {
 
 fn ours() -> f64 {
     let directory = scratch();
-    let folder = directory.join("destinations");
-    std::fs::create_dir_all(&folder).expect("a directory");
-    std::fs::write(folder.join("posthorn.yaml"), "buses: {default: {durability: {fsync: EverySecond}}}\n").expect("a file");
+    let config = directory.join("posthorn.yaml");
+    std::fs::write(&config, "buses: {default: {durability: {fsync: EverySecond}}}\n").expect("a file");
     let (_redis, url) = redis("0,1", "everysec", &directory);
-    let (_posthorn, listen) = standalone("0,1", &folder, &url, &directory);
+    let (_posthorn, listen) = crate::process::ingest("0,1", &config, &url);
     let rate = load(listen);
     std::fs::remove_dir_all(&directory).expect("our own directory");
     rate

@@ -86,6 +86,17 @@ pub fn standalone(cores: &str, folder: &Path, redis: &str, directory: &Path) -> 
     (running, listen)
 }
 
+/// The ingest role alone, with those settings.
+pub fn ingest(cores: &str, config: &Path, redis: &str) -> (Running, SocketAddr) {
+    let (listen, admin) = (free(), free());
+    let mut command = on(cores, &posthorn());
+    command.args(["ingest", "--redis", redis, "--listen", &listen.to_string(), "--admin-listen", &admin.to_string(), "--config"]).arg(config);
+    let running = start(command);
+    wait_for(listen);
+    wait_ready(admin);
+    (running, listen)
+}
+
 fn wait_ready(admin: SocketAddr) {
     use std::io::{Read, Write};
     let started = Instant::now();

@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(make_schema);
 
-/// The structural schema of `EventDestination`, with its rules: what an API server validates by, and what [`super::validate`] does.
+/// The structural schema of `EventDestination`, with its rules: what an API server validates by, and what [`super::validate()`] does.
 pub fn schema() -> &'static Value {
     &SCHEMA
 }

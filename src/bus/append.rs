@@ -1,8 +1,9 @@
 //! Storing accepted events: the script `append`.
 
-use super::connection::{Error, Link, RedisUrl, Supervisor};
+use super::connection::{Error, Link, Supervisor};
 use super::safety::{self, Memory, Reading};
 use super::scripts::Script;
+use super::url::RedisUrl;
 use crate::event::{Event, Sequence};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -8,14 +8,10 @@ use super::counters;
 use super::keys;
 use super::safety::{Concern, too_old};
 use super::scripts::{self, Answer, Script};
+use super::url::RedisUrl;
 use redis::aio::{MultiplexedConnection, SendError};
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisError,
-    ServerErrorKind, Value,
-};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind, Value};
 use std::collections::HashSet;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -31,41 +27,6 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How often a connection looks whether its server is still the same primary.
 const ROLE_CHECK: Duration = Duration::from_secs(2);
-
-/// Where Redis is: `redis://[user:password@]host:port/db`, `rediss://…` (TLS) or `unix:///path[?user=…&pass=…&db=…]`. `Debug` and `Display`
-/// hide user and password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RedisUrl(String);
-
-/// Not the address of a Redis.
-#[derive(Debug, thiserror::Error)]
-#[error("not the address of a Redis ({0}); write redis://host:6379, rediss://host:6379 or unix:///path/to/socket")]
-pub struct BadUrl(String);
-
-impl FromStr for RedisUrl {
-    type Err = BadUrl;
-
-    fn from_str(text: &str) -> Result<RedisUrl, BadUrl> {
-        text.into_connection_info().map_err(|error| BadUrl(error.category().to_owned()))?;
-        Ok(RedisUrl(text.to_owned()))
-    }
-}
-
-impl fmt::Display for RedisUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let visible = self.0.split_once('?').map_or(self.0.as_str(), |(address, _)| address);
-        match visible.rsplit_once('@').zip(visible.split_once("://")) {
-            Some(((_, address), (scheme, _))) => write!(f, "{scheme}://…@{address}"),
-            None => f.write_str(visible),
-        }
-    }
-}
-
-impl fmt::Debug for RedisUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
 
 /// What a call to Redis can come to, other than its answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -137,6 +98,11 @@ impl Link {
     /// Whether both are the same connection.
     pub(super) fn is(&self, other: &Link) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether both talk to the same server, not restarted nor promoted between the two.
+    pub(super) fn shares_server_with(&self, other: &Link) -> bool {
+        self.0.history == other.0.history
     }
 
     pub(super) fn sha(&self, script: Script) -> &str {
@@ -246,24 +212,6 @@ impl Link {
     /// Events that were accepted on a bus and the cursor's position, for tools.
     pub async fn has_bus(&self, bus: &str) -> Result<bool, Error> {
         self.query(redis::cmd("EXISTS").arg(keys::cursor(bus))).await
-    }
-}
-
-impl RedisUrl {
-    /// A client for one more connection: no Nagle, keep-alive, so that a dead peer is noticed.
-    pub(super) fn client(&self) -> Result<Client, RedisError> {
-        let mut info = self.0.as_str().into_connection_info()?;
-        if !matches!(info.addr(), ConnectionAddr::Unix(_)) {
-            let keepalive = redis::io::tcp::socket2::TcpKeepalive::new()
-                .with_time(Duration::from_secs(10))
-                .with_interval(Duration::from_secs(3))
-                .with_retries(3);
-            let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-            info = info.set_tcp_settings(tcp);
-        }
-        // RESP3, so that the loss of a connection is told while nothing is sent
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        Client::open(info.set_redis_settings(settings))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Who may work on a queue: the scripts `lease renew release`, and the tokens that they compare.
 //!
-//! A token is 128 random bits, new for each tenure: after a failover a counter could be given out twice. The tokens of this process lie in a
-//! file, so that a restarted one goes on at once instead of waiting for its own lease to end.
+//! A token is 128 random bits, new for each tenure: after a failover a counter could be given out twice. Before it stands the identity of its
+//! process, 128 random bits of their own: whoever finds the lease held by a token of the same identity takes it over, so a lost reply or a
+//! restart never locks its owner out. Whether a change is allowed is decided by the whole token.
 
 use super::connection::{Error, Link};
 use super::scripts::{Script, pairs};
@@ -9,8 +10,8 @@ use crate::bus::routing::Ask;
 use crate::event::Sequence;
 use base64::Engine;
 use std::collections::HashMap;
+use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Duration;
 
 /// How long a lease holds without renewal.
@@ -27,13 +28,12 @@ pub fn random_token() -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Tokens of this process by lease: every one sent since the last answer, newest last. Kept in a file where there is one.
+/// Makes the tokens of one process.
 #[derive(Debug)]
 pub struct Tokens {
-    file: Option<PathBuf>,
-    /// The lock on the file: a second process must not take the first one's queues.
+    identity: String,
+    /// The lock on the directory: a second process must not take the first one's queues.
     _lock: Option<std::fs::File>,
-    sent: Mutex<HashMap<String, Vec<String>>>,
 }
 
 /// The token file cannot be used.
@@ -56,66 +56,36 @@ pub enum TokenFileError {
 }
 
 impl Tokens {
-    /// Tokens that a restart forgets: a new process waits until the old lease has ended, 6 s at most.
+    /// An identity that a restart forgets: a new process waits until the old lease has ended, 6 s at most.
     pub fn in_memory() -> Tokens {
-        Tokens { file: None, _lock: None, sent: Mutex::default() }
+        Tokens { identity: random_token(), _lock: None }
     }
 
-    /// Tokens kept in `directory/tokens.json`, locked for this process.
+    /// The identity kept in `directory/identity.token`, locked for this process; with it a restarted process goes on at once.
     ///
     /// # Errors
     /// If the file cannot be written or another process holds it.
     pub fn open(directory: &Path) -> Result<Tokens, TokenFileError> {
-        let path = directory.join("tokens.json");
+        let path = directory.join("identity.token");
         let io = |source| TokenFileError::Io { path: path.clone(), source };
-        let lock = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(directory.join("tokens.lock")).map_err(io)?;
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
+        let mut file = std::fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(io)?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
             rustix::io::Errno::WOULDBLOCK => TokenFileError::Locked { path: path.clone() },
             other => io(other.into()),
         })?;
-        let sent = match std::fs::read(&path) {
-            // a file cut short by a crash of the machine: its leases are older than that crash
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => HashMap::new(),
-            Err(error) => return Err(io(error)),
-        };
-        Ok(Tokens { file: Some(path), _lock: Some(lock), sent: Mutex::new(sent) })
-    }
-
-    /// A new token for a lease, and the earlier ones that may still hold it.
-    pub fn next(&self, lease: &str) -> (String, Vec<String>) {
-        let token = random_token();
-        let mut sent = self.sent.lock().expect("no panic while held");
-        let list = sent.entry(lease.to_owned()).or_default();
-        let earlier = list.clone();
-        list.push(token.clone());
-        self.save(&sent);
-        (token, earlier)
-    }
-
-    /// The server answered: only this token can hold the lease now.
-    pub fn confirm(&self, lease: &str, token: &str) {
-        let mut sent = self.sent.lock().expect("no panic while held");
-        sent.insert(lease.to_owned(), vec![token.to_owned()]);
-        self.save(&sent);
-    }
-
-    /// The lease is given back or lost for good.
-    pub fn forget(&self, lease: &str) {
-        let mut sent = self.sent.lock().expect("no panic while held");
-        if sent.remove(lease).is_some() {
-            self.save(&sent);
+        let mut identity = String::new();
+        file.read_to_string(&mut identity).map_err(io)?;
+        if identity.len() != random_token().len() {
+            // new, or cut short when the machine crashed: leases of before that have ended
+            identity = random_token();
+            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(identity.as_bytes())).map_err(io)?;
         }
+        Ok(Tokens { identity, _lock: Some(file) })
     }
 
-    fn save(&self, sent: &HashMap<String, Vec<String>>) {
-        let Some(path) = &self.file else { return };
-        let text = serde_json::to_vec(sent).expect("a map of strings");
-        let new = path.with_extension("new");
-        // without the file a restart waits for the end of its old leases; nothing is lost
-        if let Err(error) = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, path)) {
-            tracing::warn!(file = %path.display(), %error, "cannot write the token file; a restart will pause for one lease");
-        }
+    /// A new token.
+    pub fn next(&self) -> String {
+        format!("{}.{}", self.identity, random_token())
     }
 }
 
@@ -137,29 +107,20 @@ pub enum Leased {
 
 /// Takes the lease of a queue and heals what is missing of the queue. Script `lease`.
 pub async fn lease(link: &Link, bus: &str, uid: &str, tokens: &Tokens) -> Result<(String, Leased), Error> {
-    let name = format!("{bus}/{uid}");
-    let (token, earlier) = tokens.next(&name);
-    let mut answer = link.script(Script::Lease, bus).arg(uid).arg(&token).arg(millis(TTL)).arg(earlier).run().await?;
-    match answer.text()?.as_str() {
-        "OK" => {
-            tokens.confirm(&name, &token);
-            Ok((token, Leased::Held { state: pairs(&answer.list()?), now: answer.parse()? }))
-        }
-        "BUSY" => {
-            tokens.forget(&name);
-            Ok((token, Leased::Busy))
-        }
-        "NOROUTE" => {
-            tokens.forget(&name);
-            Ok((token, Leased::NoRoute))
-        }
-        other => Err(answer.unexpected(other)),
-    }
+    let token = tokens.next();
+    let mut answer = link.script(Script::Lease, bus).arg(uid).arg(&token).arg(millis(TTL)).run().await?;
+    let leased = match answer.text()?.as_str() {
+        "OK" => Leased::Held { state: pairs(&answer.list()?), now: answer.parse()? },
+        "BUSY" => Leased::Busy,
+        "NOROUTE" => Leased::NoRoute,
+        other => return Err(answer.unexpected(other)),
+    };
+    Ok((token, leased))
 }
 
-/// Takes or keeps the lease for routing a bus; false while another router has it. Script `lease_router`.
-pub async fn lease_router(link: &Link, bus: &str, token: &str, earlier: &[String]) -> Result<bool, Error> {
-    let mut answer = link.script(Script::LeaseRouter, bus).arg(token).arg(millis(TTL)).arg(earlier).run().await?;
+/// Takes or keeps the lease for routing a bus; false while another process has it. Script `lease_router`.
+pub async fn lease_router(link: &Link, bus: &str, token: &str) -> Result<bool, Error> {
+    let mut answer = link.script(Script::LeaseRouter, bus).arg(token).arg(millis(TTL)).run().await?;
     Ok(answer.text()? == "OK")
 }
 

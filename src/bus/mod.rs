@@ -27,6 +27,8 @@ pub mod routing;
 pub mod safety;
 mod scripts;
 pub mod state;
+mod url;
 pub mod wake;
 
-pub use connection::{Error, Link, RedisUrl, Supervisor};
+pub use connection::{Error, Link, Supervisor};
+pub use url::{BadUrl, RedisUrl};

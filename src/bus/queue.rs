@@ -138,6 +138,20 @@ impl Tenure {
         lease::renew(&self.link, &self.bus, &self.uid, &self.token).await
     }
 
+    /// Whether so many replicas have everything that this tenure has done so far; `None` if the lease is lost. A write (`renew`) and WAIT, on
+    /// a connection of its own: WAIT counts for the connection that wrote, and blocks it.
+    pub async fn barrier(&self, link: &Link, replicas: u32, wait: Duration) -> Result<Option<bool>, Error> {
+        if !link.shares_server_with(&self.link) {
+            return Ok(Some(false));
+        }
+        if lease::renew(link, &self.bus, &self.uid, &self.token).await?.is_none() {
+            return Ok(None);
+        }
+        let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let have: u32 = link.query(redis::cmd("WAIT").arg(replicas).arg(wait)).await?;
+        Ok(Some(have >= replicas))
+    }
+
     /// Gives the lease back.
     pub async fn release(&self) -> Result<(), Error> {
         lease::release(&self.link, &self.bus, &self.uid, &self.token).await

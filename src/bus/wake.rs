@@ -1,7 +1,7 @@
 //! Wake-ups: hints that a queue has new events or a request of a person. Never the truth: who waits also looks each second.
 
-use super::connection::RedisUrl;
 use super::keys;
+use super::url::RedisUrl;
 use futures::StreamExt;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

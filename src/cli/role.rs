@@ -10,8 +10,12 @@ use anyhow::Context as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+
+/// How often readiness follows the connection to Redis.
+const FOLLOW: Duration = Duration::from_millis(500);
 
 /// Flags of every role.
 #[derive(Clone, Debug, clap::Args)]
@@ -48,6 +52,7 @@ pub struct Role {
     pub admin: Admin,
     /// When to end.
     pub shutdown: Shutdown,
+    supervisor: Supervisor,
     end_admin: Shutdown,
     admin_task: JoinHandle<()>,
 }
@@ -66,7 +71,9 @@ impl RoleArgs {
         let admin_listen = listener.local_addr().context("the admin port has no address")?;
         let (admin, end_admin) = (Admin { readiness: Readiness::default(), metrics: Metrics::new() }, Shutdown::new());
         let admin_task = tokio::spawn(admin::serve(listener, admin.clone(), end_admin.clone()));
+        // both from the beginning: who is ready waits for neither
         let gate = admin.readiness.gate("storage");
+        admin.readiness.gate("redis");
         gate.set_waiting("no connection to redis yet");
         let supervisor = Supervisor::start(redis.clone(), "check");
         tokio::select! {
@@ -75,11 +82,20 @@ impl RoleArgs {
         }
         gate.set_ready();
         tracing::info!(role = name, %redis, %admin_listen, buses = settings.buses.len(), "running");
-        Ok(Some(Role { redis, settings, admin, shutdown, end_admin, admin_task }))
+        Ok(Some(Role { redis, settings, admin, shutdown, supervisor, end_admin, admin_task }))
     }
 }
 
 impl Role {
+    /// Keeps the gate `redis` as the connection is, for as long as the role runs.
+    pub async fn follow_redis(&self) {
+        let gate = self.admin.readiness.gate("redis");
+        loop {
+            gate.set_result(self.supervisor.current().map(drop).map_err(|error| error.to_string()));
+            tokio::time::sleep(FOLLOW).await;
+        }
+    }
+
     /// Ends the admin port, last of all.
     pub async fn end(self) {
         self.end_admin.begin();

@@ -29,7 +29,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let tokens = args.tokens.open()?;
     let Some(role) = args.role.start("router").await? else { return Ok(ExitCode::SUCCESS) };
     let (settings, metrics) = (Arc::clone(&role.settings), Arc::clone(&role.admin.metrics));
-    router::run(RouterConfig { redis: role.redis.clone(), settings, tokens, metrics }, role.shutdown.clone()).await;
+    let config = RouterConfig { redis: role.redis.clone(), settings, tokens, metrics };
+    tokio::select! {
+        () = router::run(config, role.shutdown.clone()) => {}
+        () = role.follow_redis() => {}
+    }
     role.end().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -53,7 +53,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         tokens,
         metrics: Arc::clone(&role.admin.metrics),
     };
-    worker::run(config, role.shutdown.clone()).await;
+    tokio::select! {
+        () = worker::run(config, role.shutdown.clone()) => {}
+        () = role.follow_redis() => {}
+    }
     role.end().await;
     Ok(ExitCode::SUCCESS)
 }

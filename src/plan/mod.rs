@@ -32,6 +32,9 @@ pub struct Plan {
     pub sink: Sink,
     /// How hard a delivery is tried.
     pub delivery: Delivery,
+    /// Replicas of Redis that must have what was read and buried before anything later is sent (the bus's `durability.replicas`).
+    #[serde(default)]
+    pub replicas: u32,
 }
 
 /// Exactly one kind of sink.

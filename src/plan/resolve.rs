@@ -76,7 +76,7 @@ impl Problem {
     }
 }
 
-/// Makes the plan and the route of a valid destination. `uid` names its queue; generation and time of creation are those of its metadata
+/// Makes the plan and the route of a valid destination, for a bus without replicas. `uid` names its queue; generation and time of creation are those of its metadata
 /// (1 and empty where there are none). Deterministic: the same object and Secrets give the same plan, `id` included.
 pub fn resolve(destination: &EventDestination, uid: &str, objects: &Objects) -> Result<Resolved, Vec<Problem>> {
     let not_yet = not_implemented(destination);
@@ -117,7 +117,7 @@ pub fn resolve(destination: &EventDestination, uid: &str, objects: &Objects) -> 
         Ok((sink, sink_uri)) => {
             route.sink_uri = sink_uri;
             let (uid, bus, sink) = (uid.to_owned(), bus.clone(), Sink::Http(sink));
-            Ok(identified(Plan { id: String::new(), uid, bus, namespace, name, suspend: *suspend, sink, delivery }))
+            Ok(identified(Plan { id: String::new(), uid, bus, namespace, name, suspend: *suspend, sink, delivery, replicas: 0 }))
         }
         Err(problems) => {
             route.unresolved =

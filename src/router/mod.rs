@@ -30,6 +30,8 @@ use std::time::Duration;
 use table::Table;
 use tokio::time::Instant;
 
+/// So many refusals in a row, the batch halved at each, are no burst of changes.
+const MAX_STALE: u32 = 64;
 /// Entries read in one go, and about how many bytes of them.
 const READ_ENTRIES: usize = 256;
 const READ_BYTES: usize = 4 << 20;
@@ -132,19 +134,10 @@ impl Router {
         }
     }
 
-    fn lease_name(&self) -> String {
-        format!("{}/router", self.bus)
-    }
-
     async fn lease(&self, link: &Link) -> Result<Option<String>, Error> {
         link.hello(&self.bus).await?;
-        let (token, earlier) = self.tokens.next(&self.lease_name());
-        if lease::lease_router(link, &self.bus, &token, &earlier).await? {
-            self.tokens.confirm(&self.lease_name(), &token);
-            return Ok(Some(token));
-        }
-        self.tokens.forget(&self.lease_name());
-        Ok(None)
+        let token = self.tokens.next();
+        Ok(lease::lease_router(link, &self.bus, &token).await?.then_some(token))
     }
 
     async fn route(&self, link: Link, token: String) {
@@ -157,7 +150,6 @@ impl Router {
             Ok(()) => {
                 // best effort: an unreleased lease ends by itself
                 let _ = lease::release(&link, &self.bus, "router", &token).await;
-                self.tokens.forget(&self.lease_name());
             }
             Err(end) => {
                 tracing::warn!(bus = self.bus, reason = %end, "routing was interrupted; beginning again from the cursor");
@@ -206,7 +198,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let asked = Instant::now();
-        if !lease::lease_router(&self.link, self.bus(), &self.token, &[]).await? {
+        if !lease::lease_router(&self.link, self.bus(), &self.token).await? {
             return Err(End::Fenced);
         }
         self.renewed = asked;
@@ -247,6 +239,10 @@ impl<'a> Session<'a> {
                 Ok(Routed::Fenced) => return Err(End::Fenced),
                 Ok(Routed::Stale { position }) if position == self.position => {
                     stale += 1;
+                    if stale > MAX_STALE {
+                        // not the routes: somebody deleted the entries from the log; read again
+                        return Err(End::Moved);
+                    }
                     if stale > 1 {
                         limits = limits.halved(batch.len());
                     }

@@ -10,9 +10,9 @@ use super::roles::{Ended, Roles};
 use super::server::{self, PrivateServer, ServerOptions};
 use crate::admin::{self, Admin, Gate, Metrics, Readiness};
 use crate::bus::append::Appender;
-use crate::bus::connection::BadUrl;
+
 use crate::bus::lease::{TokenFileError, Tokens};
-use crate::bus::{RedisUrl, Supervisor, safety};
+use crate::bus::{BadUrl, RedisUrl, Supervisor, safety};
 use crate::ingest::{self, IngestConfig};
 use crate::router::{self, RouterConfig};
 use crate::settings::{self, Settings};
@@ -177,6 +177,10 @@ impl Standalone<'_> {
         let redis: RedisUrl = self.redis.parse()?;
         let (listen, admin_listen) = (local(&ports.events), local(&ports.admin));
         let admin = Admin { readiness: Readiness::default(), metrics: Metrics::new() };
+        // All from the beginning: a gate that is made later would let readiness through before it.
+        for gate in ["storage", "redis", "destinations"] {
+            admin.readiness.gate(gate);
+        }
         // Begins first, to show what the start waits for, and ends last.
         let end_admin = Shutdown::new();
         let admin_task = tokio::spawn(admin::serve(ports.admin, admin.clone(), end_admin.clone()));

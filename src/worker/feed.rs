@@ -2,14 +2,13 @@
 //!
 //! Nothing here waits for Redis between two events: reading ahead, settling and renewing go on while a request is under way.
 
-use super::attempt::Failure;
 use super::clock::{self, RedisClock};
-use crate::bus::Error;
-use crate::bus::entry::BadEntry;
+use super::held::Held;
 use crate::bus::lease::{MARGIN, Renewed, TTL};
 use crate::bus::queue::{Answered, Owed, Settled, Tenure};
 use crate::bus::routing::Ask;
-use crate::event::{Event, Sequence};
+use crate::bus::{Error, Supervisor};
+use crate::event::Sequence;
 use crate::failpoint;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -25,60 +24,11 @@ const AHEAD_BYTES: usize = 256 << 10;
 /// Successes that a crash may repeat: so many, and none older than this.
 const UNSETTLED: usize = 64;
 const UNSETTLED_AGE: Duration = Duration::from_secs(5);
+/// While requests follow each other, so many successes or so much time make one settlement: one for each would double the trips to Redis.
+const SETTLE_AT: usize = 16;
+const SETTLE_AFTER: Duration = Duration::from_millis(5);
 /// How often the lease is renewed, which also tells of a missed wake-up or a request of a person.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// An event that the lane owes.
-#[derive(Debug)]
-pub struct Held {
-    /// Its place in the order.
-    pub id: Sequence,
-    /// The event, or why it cannot be delivered.
-    pub event: Result<Event, BadEntry>,
-    /// Its size in the queue, bytes.
-    pub size: usize,
-    /// It was a dead letter before.
-    pub redriven: bool,
-    /// Attempts made.
-    pub attempts: u32,
-    /// Its attempts are counted in Redis before they are made: it was pending when it was read.
-    pub counted: bool,
-    /// An attempt of it was cut: it may have killed its worker.
-    pub suspect: bool,
-    /// Its last failure, if it is known.
-    pub failure: Option<Failure>,
-    /// When it may be tried, by the clock of Redis; 0 for now.
-    pub next: u64,
-}
-
-impl Held {
-    fn new(owed: Owed) -> Held {
-        let trial = owed.trial.unwrap_or_default();
-        let class = trial.class.as_deref().and_then(|class| class.parse().ok());
-        Held {
-            id: owed.entry.sequence,
-            event: owed.entry.event(),
-            size: owed.entry.size(),
-            redriven: owed.entry.field("orig").is_some(),
-            attempts: trial.n,
-            counted: owed.pending,
-            suspect: trial.open,
-            failure: class.map(|class| Failure { code: trial.code, ..Failure::new(class, trial.msg) }),
-            // whole milliseconds, never negative
-            next: trial.next as u64,
-        }
-    }
-
-    /// It has all its attempts again, and may be tried at once.
-    pub fn start_over(&mut self) {
-        (self.attempts, self.next, self.failure) = (0, 0, None);
-    }
-
-    /// The `id` of the event, for failpoints.
-    pub fn key(&self) -> &str {
-        self.event.as_ref().map_or("", |event| event.attributes.id())
-    }
-}
 
 /// What a lane hears while it works or waits.
 #[derive(Debug)]
@@ -89,6 +39,18 @@ pub enum News {
     Asked(Ask, String),
     /// The tenure is over.
     Lost(String),
+}
+
+/// How long replicas are waited for before it is asked again.
+pub const BARRIER: Duration = Duration::from_secs(1);
+
+/// What must be confirmed, and by whom: nothing is sent before so many replicas have what was read and buried, else a failover takes back a
+/// burial that a receiver already saw past.
+pub struct Barrier {
+    /// The connection for it.
+    pub links: Supervisor,
+    /// Replicas that must have confirmed.
+    pub replicas: u32,
 }
 
 type Pending<T> = Option<BoxFuture<'static, Result<T, Error>>>;
@@ -106,6 +68,7 @@ pub struct Feed {
     reading: Pending<Answered<Vec<Owed>>>,
     unsettled: Vec<Settled>,
     unsettled_since: Option<Instant>,
+    flushing: bool,
     settling: Pending<Answered<u64>>,
     in_settle: Vec<Sequence>,
     settle_since: Option<Instant>,
@@ -116,6 +79,10 @@ pub struct Feed {
     until: (Instant, Duration),
     clock: RedisClock,
     backlog: u64,
+    barrier: Option<Barrier>,
+    /// Something is not yet known to be on the replicas.
+    unconfirmed: bool,
+    confirming: Pending<Option<bool>>,
 }
 
 impl Feed {
@@ -132,6 +99,7 @@ impl Feed {
             reading: None,
             unsettled: Vec::new(),
             unsettled_since: None,
+            flushing: false,
             settling: None,
             in_settle: Vec::new(),
             settle_since: None,
@@ -141,7 +109,20 @@ impl Feed {
             until: lasts(asked),
             clock,
             backlog: 0,
+            barrier: None,
+            unconfirmed: false,
+            confirming: None,
         }
+    }
+
+    /// Nothing is sent before the replicas have confirmed.
+    pub fn with_barrier(self, barrier: Option<Barrier>) -> Feed {
+        Feed { barrier, ..self }
+    }
+
+    /// The queue was changed in a way that the replicas must have before anything later is sent.
+    fn unconfirm(&mut self) {
+        self.unconfirmed = self.barrier.is_some();
     }
 
     /// The tenure, for changes that are awaited.
@@ -177,9 +158,10 @@ impl Feed {
         self.queue.push_front(held);
     }
 
-    /// The event that was taken is gone.
+    /// The event that was taken is gone, buried or dropped: replicas must know before a receiver sees past it.
     pub fn forget_taken(&mut self) {
         self.taken = None;
+        self.unconfirm();
     }
 
     /// IDs that were read and had trouble.
@@ -201,6 +183,8 @@ impl Feed {
     pub fn may_start(&self) -> bool {
         let old = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() > UNSETTLED_AGE);
         clock::boot() < self.until.1
+            && !self.unconfirmed
+            && self.confirming.is_none()
             && self.unsettled.len() + self.in_settle.len() < UNSETTLED
             && !old(self.unsettled_since)
             && !old(self.settle_since)
@@ -232,11 +216,13 @@ impl Feed {
     /// # Errors
     /// Why the tenure is over.
     pub async fn flush(&mut self) -> Result<(), String> {
+        self.flushing = true;
         while self.settling.is_some() || !self.unsettled.is_empty() {
             if let News::Lost(why) = self.news().await {
                 return Err(why);
             }
         }
+        self.flushing = false;
         Ok(())
     }
 
@@ -247,6 +233,7 @@ impl Feed {
     pub async fn news(&mut self) -> News {
         loop {
             self.start();
+            let timer = tokio::time::sleep_until(self.timer());
             tokio::select! {
                 biased;
                 // before what was settled after it: an event that was read is known as held
@@ -262,16 +249,21 @@ impl Feed {
                     self.renewing = None;
                     return self.renewed(answer);
                 }
+                answer = ready(&mut self.confirming) => {
+                    self.confirming = None;
+                    return self.confirmed(answer);
+                }
                 () = self.wake.notified() => self.woken(),
-                () = tokio::time::sleep_until(self.renew_at), if self.renewing.is_none() => {}
-                () = tokio::time::sleep_until(self.until.0) => return News::Lost("the lease could not be renewed in time".to_owned()),
+                () = timer => if Instant::now() >= self.until.0 {
+                    return News::Lost("the lease could not be renewed in time".to_owned());
+                },
                 () = self.tenure.link.closed() => return News::Lost("the connection ended".to_owned()),
             }
         }
     }
 
     fn start(&mut self) {
-        if self.settling.is_none() && !self.unsettled.is_empty() {
+        if self.settling.is_none() && self.settle_at().is_some_and(|at| at <= Instant::now()) {
             let batch = std::mem::take(&mut self.unsettled);
             self.in_settle = batch.iter().map(|settled| settled.id).collect();
             self.settle_since = self.unsettled_since.take();
@@ -290,6 +282,51 @@ impl Feed {
             let tenure = self.tenure.clone();
             self.renewing = Some(async move { tenure.renew().await }.boxed());
         }
+        self.confirm();
+    }
+
+    /// Asks the replicas on a connection of its own; waits for that connection, and a moment where it fails.
+    fn confirm(&mut self) {
+        let Some(Barrier { links, replicas }) = &self.barrier else { return };
+        if !self.unconfirmed || self.confirming.is_some() {
+            return;
+        }
+        self.unconfirmed = false;
+        let (tenure, links, replicas) = (self.tenure.clone(), links.clone(), *replicas);
+        let ask = async move {
+            let met = tenure.barrier(&links.link().await, replicas, BARRIER).await.unwrap_or(Some(false));
+            if met == Some(false) {
+                tokio::time::sleep(BARRIER / 10).await;
+            }
+            Ok(met)
+        };
+        self.confirming = Some(ask.boxed());
+    }
+
+    fn confirmed(&mut self, answer: Result<Option<bool>, Error>) -> News {
+        match answer {
+            Ok(Some(true)) => News::Progress,
+            Ok(None) => fenced(),
+            // not met: again, and nothing is sent meanwhile
+            Ok(Some(false)) | Err(_) => {
+                self.unconfirmed = true;
+                News::Progress
+            }
+        }
+    }
+
+    /// When the successes so far are settled: at once where nothing is sent, so that what is seen from outside is exact.
+    fn settle_at(&self) -> Option<Instant> {
+        let since = self.unsettled_since?;
+        let now = self.taken.is_none() || self.flushing || self.unsettled.len() >= SETTLE_AT;
+        Some(if now { since } else { since + SETTLE_AFTER })
+    }
+
+    /// The next time to look.
+    fn timer(&self) -> Instant {
+        let settle = if self.settling.is_none() { self.settle_at() } else { None };
+        let renew = self.renewing.is_none().then_some(self.renew_at);
+        [settle, renew, Some(self.until.0)].into_iter().flatten().min().unwrap_or(self.until.0)
     }
 
     fn held(&self) -> usize {
@@ -345,6 +382,9 @@ impl Feed {
             self.renew_at = self.renew_at.min(Instant::now() + LOOK / 10);
         }
         self.has_read = true;
+        if !entries.is_empty() {
+            self.unconfirm();
+        }
         entries.into_iter().for_each(|owed| self.hold(owed));
         self.backlog = self.backlog.max(self.held() as u64);
         News::Progress

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod feed;
 pub mod guard;
 pub mod halt;
+pub mod held;
 pub mod lane;
 pub mod plans;
 pub mod retry;
@@ -27,7 +28,7 @@ use crate::shutdown::Shutdown;
 use plans::Plans;
 use sink::SinkContext;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -65,6 +66,15 @@ pub struct LaneContext {
     pub alone: Arc<Semaphore>,
     /// Where lanes count.
     pub metrics: Arc<Metrics>,
+    redis: RedisUrl,
+    barrier: OnceLock<Supervisor>,
+}
+
+impl LaneContext {
+    /// The connection for waiting on replicas and for nothing else; there is none until a lane asks for it.
+    pub fn barrier(&self) -> Supervisor {
+        self.barrier.get_or_init(|| Supervisor::start_blocking(self.redis.clone(), "barrier", feed::BARRIER)).clone()
+    }
 }
 
 struct Running {
@@ -78,12 +88,14 @@ pub async fn run(config: WorkerConfig, stop: Shutdown) {
     let mut plans = config.plans;
     let context = Arc::new(LaneContext {
         links: Supervisor::start(config.redis.clone(), "worker"),
-        wakes: Wakes::start(config.redis),
+        wakes: Wakes::start(config.redis.clone()),
         tokens: config.tokens,
         sink: config.sink,
         probe: config.probe,
         alone: Arc::new(Semaphore::new(1)),
         metrics: config.metrics,
+        redis: config.redis,
+        barrier: OnceLock::new(),
     });
     let mut lanes: BTreeMap<String, Running> = BTreeMap::new();
     let mut check = tokio::time::interval(Duration::from_secs(1));

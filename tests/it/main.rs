@@ -9,6 +9,7 @@ mod commands;
 mod delivery;
 mod harness;
 mod ingest_faults;
+mod readiness;
 mod receiver;
 mod routing;
 mod standalone_faults;

@@ -1,6 +1,6 @@
 //! The validation rules. Each is one row: where it applies, the CEL that an API server evaluates, its message, and the same in Rust.
 //!
-//! The generator puts the CEL into the schema as `x-kubernetes-validations`; [`super::validate`] calls the Rust function at the same
+//! The generator puts the CEL into the schema as `x-kubernetes-validations`; [`super::validate()`] calls the Rust function at the same
 //! place. Both are run against every row of the reference of refusals.
 
 mod filters;

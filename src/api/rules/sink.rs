@@ -2,6 +2,7 @@
 
 use super::Rule;
 use super::helpers::{Uri, count, duration, exactly_one, has, own_text, size, text};
+use crate::event::http::{RESERVED, RESERVED_PREFIXES, is_reserved};
 use regex::Regex;
 use serde_json::Value;
 use std::sync::LazyLock;
@@ -9,23 +10,6 @@ use std::sync::LazyLock;
 const TARGETS: [&str; 3] = ["uri", "uriFrom", "ref"];
 const CREDENTIALS: [&str; 3] = ["basic", "bearer", "oauth2"];
 const VALUES: [&str; 2] = ["value", "valueFrom"];
-
-/// Headers that Posthorn or HTTP itself sets, in lower case; those with a [reserved prefix](RESERVED_PREFIXES) besides.
-const RESERVED: [&str; 12] = [
-    "host",
-    "content-length",
-    "content-type",
-    "connection",
-    "keep-alive",
-    "transfer-encoding",
-    "te",
-    "trailer",
-    "upgrade",
-    "expect",
-    "proxy-connection",
-    "proxy-authorization",
-];
-const RESERVED_PREFIXES: [&str; 3] = ["ce-", "webhook-", "posthorn-"];
 
 /// Headers whose value is a credential, in lower case.
 const SECRET: [&str; 3] = ["authorization", "cookie", "x-api-key"];
@@ -179,14 +163,11 @@ fn headers() -> Vec<Rule> {
         })
         .says(r#"'"' + self.name + '" is not a valid header name'"#, |it| format!("\"{}\" is not a valid header name", text(it, "name")))
         .on(".name"),
-        Rule::value(item, not_reserved(), "this header is set by Posthorn itself", |it| {
-            let name = lower_name(it);
-            !RESERVED.contains(&name.as_str()) && !RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        })
-        .says("'header ' + self.name + ' is set by Posthorn itself and cannot be overridden'", |it| {
-            format!("header {} is set by Posthorn itself and cannot be overridden", text(it, "name"))
-        })
-        .on(".name"),
+        Rule::value(item, not_reserved(), "this header is set by Posthorn itself", |it| !is_reserved(&lower_name(it)))
+            .says("'header ' + self.name + ' is set by Posthorn itself and cannot be overridden'", |it| {
+                format!("header {} is set by Posthorn itself and cannot be overridden", text(it, "name"))
+            })
+            .on(".name"),
         Rule::value(
             item,
             format!("has(self.valueFrom) || !(self.name.lowerAscii() in {})", words(&SECRET)),

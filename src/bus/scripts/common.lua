@@ -52,6 +52,11 @@ local function last_id(key)
   end
 end
 
+-- tokens are identity.random: the identity of the process, and what fences
+local function same_process(a, b)
+  return string.match(a, '^[^.]*') == string.match(b, '^[^.]*')
+end
+
 local function fenced(uid, token)
   return call('GET', P .. 'own:' .. uid) ~= token
 end

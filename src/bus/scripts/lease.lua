@@ -1,15 +1,9 @@
--- lease(uid, new, ttl ms, prev…): takes a queue for one owner and heals what is missing of it.
--- NOROUTE: no such destination. BUSY: somebody else's. OK and the fields of its state.
+-- lease(uid, new, ttl ms): takes a queue for one owner and heals what is missing of it.
+-- NOROUTE: no such destination. BUSY: another process has it. OK and the fields of its state.
 local uid, new, ttl = ARGV[1], ARGV[2], ARGV[3]
 if call('HEXISTS', ROUTES, uid) == 0 then return { 'NOROUTE' } end
 local own = call('GET', P .. 'own:' .. uid)
-if own and own ~= new then
-  local mine = false
-  for i = 4, #ARGV do
-    if ARGV[i] == own then mine = true end
-  end
-  if not mine then return { 'BUSY' } end
-end
+if own and not same_process(own, new) then return { 'BUSY' } end
 call('SET', P .. 'own:' .. uid, new, 'PX', ttl)
 local q = P .. 'q:' .. uid
 if not is_stream(q) then repair(uid) end

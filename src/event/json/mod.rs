@@ -1,6 +1,6 @@
 //! The CloudEvents JSON format and its batch.
 //!
-//! Values are never read into a tree: [`members`] finds where each member of the envelope begins and ends, without recursion, so that
+//! Values are never read into a tree: `members` finds where each member of the envelope begins and ends, without recursion, so that
 //! neither depth nor size of `data` matters, and `data` keeps its bytes.
 
 mod decode;

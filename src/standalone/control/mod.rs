@@ -196,7 +196,8 @@ impl Control {
     }
 
     fn complete_plan(&self, plan: &Plan, uid: String) -> Arc<Plan> {
-        let unnamed = Plan { id: String::new(), uid, ..plan.clone() };
+        let replicas = self.settings.buses.get(&plan.bus).map_or(0, |bus| bus.durability.replicas);
+        let unnamed = Plan { id: String::new(), uid, replicas, ..plan.clone() };
         Arc::new(Plan { id: self.identity.plan_id(&unnamed), ..unnamed })
     }
 

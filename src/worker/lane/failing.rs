@@ -7,8 +7,8 @@ use crate::event::Sequence;
 use crate::failpoint;
 use crate::plan::{OnExhausted, Sink};
 use crate::worker::attempt::{Class, Failure, Level};
-use crate::worker::feed::Held;
 use crate::worker::halt::{self, HaltReason};
+use crate::worker::held::Held;
 use crate::worker::retry::{self, Decision};
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ mod shift;
 
 use super::LaneContext;
 use super::clock::{self, RedisClock};
-use super::feed::Feed;
+use super::feed::{Barrier, Feed};
 use super::sink::Sink;
 use crate::bus::lease::{self, Leased};
 use crate::bus::queue::{Answered, Tenure};
@@ -110,7 +110,8 @@ async fn take(
     match lease::lease(&link, &plan.bus, &plan.uid, &context.tokens).await? {
         (token, Leased::Held { state, now }) => {
             let tenure = Tenure { link, bus: plan.bus.clone(), uid: plan.uid.clone(), token };
-            Ok(Some((Feed::new(tenure, Arc::clone(wake), asked, RedisClock::heard(now)), state)))
+            let barrier = (plan.replicas > 0).then(|| Barrier { links: context.barrier(), replicas: plan.replicas });
+            Ok(Some((Feed::new(tenure, Arc::clone(wake), asked, RedisClock::heard(now)).with_barrier(barrier), state)))
         }
         (_, Leased::Busy | Leased::NoRoute) => Ok(None),
     }

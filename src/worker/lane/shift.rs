@@ -87,11 +87,8 @@ impl<'a, 'o> Shift<'a, 'o> {
         }
         // what was answered 2xx is settled before the queue changes hands
         if tokio::time::timeout(GRACE, self.feed.flush()).await.is_ok_and(|flushed| flushed.is_ok()) && matches!(end, End::Stopped) {
-            let tenure = self.feed.tenure();
             // best effort: a lease that is not given back ends by itself
-            if tenure.release().await.is_ok() {
-                self.context.tokens.forget(&format!("{}/{}", tenure.bus, tenure.uid));
-            }
+            let _ = self.feed.tenure().release().await;
         }
         end
     }

@@ -21,6 +21,7 @@ fn plan(uid: &str, id: &str) -> Plan {
             halt_on_status_codes: Vec::new(),
             retry_after_max: Duration::ZERO,
         }),
+        replicas: 0,
         delivery: Delivery {
             retry: Some(1),
             backoff_policy: BackoffPolicy::Constant,

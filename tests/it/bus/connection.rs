@@ -154,8 +154,8 @@ async fn a_server_that_is_busy_with_a_foreign_script_refuses() {
     bus.cli(&["CONFIG", "SET", "busy-reply-threshold", "1"]);
     let mut foreign = bus.redis.connection().unwrap();
     let script = std::thread::spawn(move || redis::cmd("EVAL").arg("while true do end").arg(0).query::<redis::Value>(&mut foreign));
-    let error =
-        eventually("a busy server", async || bus.link.hello("another").await.map_or_else(Ok, |()| Err("not busy yet".into()))).await;
+    let refused = async || cursor::now(&bus.link).await.map_or_else(Ok, |_| Err("not busy yet".into()));
+    let error = eventually("a busy server", refused).await;
     assert!(matches!(&error, Error::Refused(why) if why.contains("BUSY")), "{error}");
     bus.cli(&["SCRIPT", "KILL"]);
     script.join().unwrap().unwrap_err();

@@ -65,7 +65,7 @@ impl Bus {
         let link = links.link().await;
         link.hello(&name).await.unwrap();
         let router = lease::random_token();
-        assert!(lease::lease_router(&link, &name, &router, &[]).await.unwrap());
+        assert!(lease::lease_router(&link, &name, &router).await.unwrap());
         Bus { redis, name, link, links, appender, router }
     }
 

@@ -90,7 +90,7 @@ async fn the_control_plane_and_the_space_of_a_full_redis_are_managed() {
     let (bus, _, owed) = full().await;
     let link = bus.links.link().await;
     link.hello("another").await.unwrap();
-    assert!(lease::lease_router(&bus.link, &bus.name, &bus.router, &[]).await.unwrap());
+    assert!(lease::lease_router(&bus.link, &bus.name, &bus.router).await.unwrap());
     let mut newer = route("u");
     newer.rev = 2;
     assert_eq!(routing::update(&bus.link, &bus.name, "u", &newer).await.unwrap(), Updated::Done);

@@ -35,9 +35,8 @@ async fn a_lost_answer_does_not_lock_the_owner_out() {
     let bus = Bus::start().await;
     bus.create("u").await;
     let tokens = Tokens::in_memory();
-    let name = format!("{}/u", bus.name);
     // three leases whose answers never came; the server knows of the second alone
-    let sent: Vec<String> = (0..3).map(|_| tokens.next(&name).0).collect();
+    let sent: Vec<String> = (0..3).map(|_| tokens.next()).collect();
     bus.cli(&["SET", &bus.key("own", "u"), &sent[1], "PX", "60000"]);
     assert!(matches!(lease_with(&bus, "u", &tokens).await.1, Leased::Held { .. }));
 }
@@ -193,15 +192,16 @@ async fn a_lease_that_was_given_back_is_free() {
 #[tokio::test]
 async fn one_router_has_the_lease() {
     let bus = Bus::start().await;
-    let lease_router = async |token: &str, earlier: &[String]| lease::lease_router(&bus.link, &bus.name, token, earlier).await.unwrap();
-    let other = random_token();
-    assert!(!lease_router(&other, &[]).await);
-    assert!(lease_router(&bus.router, &[]).await, "renewed");
-    assert!(lease_router(&other, std::slice::from_ref(&bus.router)).await, "of the same process");
-    assert!(!lease_router(&bus.router, &[]).await);
-    assert!(lease::renew(&bus.link, &bus.name, "router", &other).await.unwrap().is_some());
-    lease::release(&bus.link, &bus.name, "router", &other).await.unwrap();
-    assert!(lease_router(&bus.router, &[]).await);
+    let lease_router = async |token: &str| lease::lease_router(&bus.link, &bus.name, token).await.unwrap();
+    let (other, twin) = (random_token(), format!("{}.{}", bus.router, random_token()));
+    assert!(!lease_router(&other).await);
+    assert!(lease_router(&bus.router).await, "renewed");
+    assert!(lease_router(&twin).await, "of the same process");
+    assert!(!lease_router(&other).await);
+    assert!(lease::renew(&bus.link, &bus.name, "router", &twin).await.unwrap().is_some());
+    assert!(lease::renew(&bus.link, &bus.name, "router", &bus.router).await.unwrap().is_none(), "the whole token counts");
+    lease::release(&bus.link, &bus.name, "router", &twin).await.unwrap();
+    assert!(lease_router(&other).await);
 }
 
 #[tokio::test]
@@ -232,24 +232,19 @@ async fn every_change_of_a_queue_is_refused_with_another_token() {
     bus.check();
 }
 
+fn identity(tokens: &Tokens) -> String {
+    tokens.next().split_once('.').unwrap().0.to_owned()
+}
+
 #[test]
-fn tokens_survive_a_restart() {
+fn the_identity_of_a_process_survives_a_restart_and_no_token_comes_twice() {
     let dir = tempfile::tempdir().unwrap();
     let tokens = Tokens::open(dir.path()).unwrap();
-    let (first, earlier) = tokens.next("bus/u");
-    assert_eq!(earlier, Vec::<String>::new());
-    let (second, earlier) = tokens.next("bus/u");
-    assert_eq!(earlier, std::slice::from_ref(&first));
+    let (first, token) = (identity(&tokens), tokens.next());
+    assert_ne!(token, tokens.next());
     drop(tokens);
-    let tokens = Tokens::open(dir.path()).unwrap();
-    let (third, earlier) = tokens.next("bus/u");
-    assert_eq!(earlier, [first, second]);
-    tokens.confirm("bus/u", &third);
-    drop(tokens);
-    let tokens = Tokens::open(dir.path()).unwrap();
-    assert_eq!(tokens.next("bus/u").1, [third]);
-    tokens.forget("bus/u");
-    assert_eq!(tokens.next("bus/u").1, Vec::<String>::new());
+    assert_eq!(identity(&Tokens::open(dir.path()).unwrap()), first);
+    assert_ne!(identity(&Tokens::in_memory()), identity(&Tokens::in_memory()));
 }
 
 #[test]
@@ -261,8 +256,10 @@ fn two_processes_never_share_tokens() {
 }
 
 #[test]
-fn a_damaged_token_file_is_forgotten() {
+fn a_damaged_token_file_is_made_anew() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("tokens.json"), b"{\"bus/u\":[\"a").unwrap();
-    assert_eq!(Tokens::open(dir.path()).unwrap().next("bus/u").1, Vec::<String>::new());
+    std::fs::write(dir.path().join("identity.token"), b"cut").unwrap();
+    let first = identity(&Tokens::open(dir.path()).unwrap());
+    assert_ne!(first, "cut");
+    assert_eq!(identity(&Tokens::open(dir.path()).unwrap()), first);
 }

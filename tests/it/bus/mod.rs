@@ -13,6 +13,7 @@ mod read;
 mod route;
 mod routes;
 mod settle;
+mod shown;
 mod space;
 mod status;
 mod trouble;

@@ -66,7 +66,7 @@ async fn a_lost_cursor_is_stale_and_comes_back_with_the_lease() {
     let step = bus.step(&["u"]).await;
     bus.cli(&["DEL", &bus.bus_key("cursor")]);
     assert_eq!(bus.send(&step).await, Routed::Stale { position: Sequence::ZERO });
-    assert!(posthorn::bus::lease::lease_router(&bus.link, &bus.name, &bus.router, &[]).await.unwrap());
+    assert!(posthorn::bus::lease::lease_router(&bus.link, &bus.name, &bus.router).await.unwrap());
     bus.route(&["u"]).await;
     assert_eq!(bus.queue("u"), posted);
     bus.check();

@@ -212,8 +212,11 @@ async fn trimming_frees_the_log() {
     let bus = Bus::start().await;
     let posted = bus.post(250).await;
     bus.route(&[]).await;
-    routed(bus.trim(posted[249]).await);
-    assert!(bus.above(Sequence::ZERO).await.len() < 100, "whole nodes go");
+    let generation = bus.generation();
+    let (held, removed) = routed(cursor::trim(&bus.link, &bus.name, &bus.router, posted[249], generation).await.unwrap());
+    let left = bus.above(Sequence::ZERO).await.len() as u64;
+    assert!(left < 100, "whole nodes go");
+    assert_eq!((held, removed + left), (posted[249], 250));
     assert!(cursor::log_bytes(&bus.link, &bus.name).await.unwrap() > 0);
 }
 
@@ -286,6 +289,18 @@ async fn the_oldest_events_are_measured_by_their_bytes() {
     assert_eq!(oldest(Sequence::ZERO, 1).await, Some(posted[0]));
     assert_eq!(oldest(posted[0], size + 1).await, Some(posted[2]));
     assert_eq!(oldest(Sequence::ZERO, NO_QUOTA).await, Some(posted[4]));
+}
+
+#[tokio::test]
+async fn queues_that_hold_something_are_told_with_their_bytes() {
+    let bus = Bus::start().await;
+    bus.create("empty").await;
+    bus.create("u").await;
+    bus.owe("u", 2).await;
+    let expected = [cursor::Backlog { uid: "u".to_owned(), bytes: bus.count("u", "bytes"), events: 2, done: 0 }];
+    assert_eq!(cursor::sizes(&bus.link, &bus.name, &[]).await.unwrap(), expected);
+    assert_eq!(cursor::sizes(&bus.link, &bus.name, &["u", "empty"]).await.unwrap(), expected);
+    bus.check();
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! `onExhausted: Block`, and delivery that is suspended (T64).
 
-use super::world::{World, attempts, destination, refusing};
+use super::scene::{attempts, destination, refusing};
+use super::world::World;
 use crate::support::eventually;
 use crate::support::eventually::holds;
 use posthorn::bus::routing::Ask;

@@ -1,6 +1,7 @@
 //! Failed attempts, and what follows: retries, dead letters, and neighbours that must not notice (T42–T44, T49, T69, T70).
 
-use super::world::{Mode, World, accepted, attempts, destination, of_type, refusing, secret};
+use super::scene::{accepted, attempts, destination, of_type, refusing, secret};
+use super::world::{Mode, World};
 use crate::support::client::Post;
 use crate::support::eventually::holds;
 use crate::support::redis::Options;

@@ -1,6 +1,7 @@
 //! A destination is given a rest before its backlog is burnt (T45, T47).
 
-use super::world::{Gate, Mode, World, attempts, destination};
+use super::scene::{Gate, attempts, destination};
+use super::world::{Mode, World};
 use crate::support::eventually;
 use crate::support::eventually::holds;
 use posthorn::bus::routing::Ask;

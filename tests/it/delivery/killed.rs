@@ -1,6 +1,7 @@
 //! The worker dies at each step of an event's life (T35), and Redis with its files kept (T40).
 
-use super::world::{Gate, Mode, World, accepted, attempts, destination, refusing, refusing_once};
+use super::scene::{Gate, accepted, attempts, destination, refusing, refusing_once};
+use super::world::{Mode, World};
 use crate::support::eventually::holds;
 use crate::support::stored::Stored;
 use crate::support::{History, eventually};

@@ -1,9 +1,9 @@
 //! Delivery, whatever breaks: the real binary against a real redis-server, judged by the one checker.
 //!
-//! * [`world`]: a bus, its destinations, and the process that delivers.
+//! * [`world`]: a bus, its destinations, and the process that delivers. [`scene`]: destinations, what receivers do.
 //! * `killed`: the worker or Redis dies at each step of an event's life. `owning`: two workers, frozen ones, broken connections.
 //! * `failing`: retries and what follows them. `halting`, `blocking`: rests, and heads that stay.
-//! * `changing`: plans and Secrets. `poison`: events that kill. `tampering`: Redis changed by others, full, or emptied.
+//! * `changing`: plans and Secrets. `poison`: events that kill. `tampering`: Redis changed by others, full, or emptied. `replicas`: a bus with replicas.
 
 mod blocking;
 mod changing;
@@ -12,5 +12,7 @@ mod halting;
 mod killed;
 mod owning;
 mod poison;
+mod replicas;
+pub mod scene;
 mod tampering;
 mod world;

@@ -1,6 +1,7 @@
 //! Several workers, frozen ones, and broken connections: one queue has one owner (T36, T38).
 
-use super::world::{Mode, World, accepted, destination, refusing_once};
+use super::scene::{accepted, destination, refusing_once};
+use super::world::{Mode, World};
 use crate::support::eventually::holds;
 use crate::support::proxy::Mode as Traffic;
 use crate::support::{History, Posthorn, Proxy, eventually};
@@ -115,4 +116,25 @@ async fn connections_to_redis_that_break_again_and_again_cost_repeats_only() {
     let (stored, log) = (world.settled("a").await, receiver.log());
     History { repeats: 3, ..world.history("a", &log, &stored) }.assert_kept();
     assert_eq!(stored.settled, 200);
+}
+
+#[tokio::test]
+async fn while_redis_does_not_answer_a_bounded_number_of_events_is_sent_and_repeated_once() {
+    let late = Answer::After(Duration::from_millis(300), Box::new(Answer::Status(204)));
+    let receiver = Receiver::start(refusing_once(100, late)).await.unwrap();
+    let mut world = owned(&receiver).await;
+    // each of these is settled before the next, so that reading ahead has begun anew
+    world.post(1..=99).await;
+    world.settled("a").await;
+    let load = world.load(100..=300);
+    seen(&receiver, 100).await;
+    world.redis.freeze();
+    world.process().line("connection to redis ended").await;
+    let sent = receiver.count();
+    assert!(sent <= 99 + 64 + 1, "{sent} were sent");
+    world.redis.thaw();
+    world.joined(load).await;
+    let (stored, log) = (world.settled("a").await, receiver.log());
+    History { repeats: 1, ..world.history("a", &log, &stored) }.assert_kept();
+    assert_eq!(stored.settled, 300);
 }

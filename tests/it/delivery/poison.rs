@@ -1,6 +1,7 @@
 //! Events that kill their worker (T69).
 
-use super::world::{Mode, World, attempts, destination, of_type};
+use super::scene::{attempts, destination, of_type};
+use super::world::{Mode, World};
 use crate::support::{History, eventually};
 use posthorn::receiver::{Answer, Behaviour, Receiver};
 use serde_json::json;

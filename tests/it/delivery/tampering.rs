@@ -1,6 +1,7 @@
 //! Redis changed by others under a running worker: counted, healed, gone on (T26, T27, T70).
 
-use super::world::{Gate, World, attempts, destination, of_type};
+use super::scene::{Gate, attempts, destination, of_type};
+use super::world::World;
 use crate::support::eventually;
 use crate::support::eventually::holds;
 use posthorn::receiver::{Behaviour, Receiver};
@@ -92,7 +93,7 @@ async fn an_event_that_someone_acknowledged_or_read_is_delivered_all_the_same() 
     world.start().await;
     let stored = world.settled("a").await;
     assert_eq!((stored.settled, stored.routed), (30, 30));
-    assert!((1..=30).all(|number| super::world::accepted(&receiver.log(), number) == 1));
+    assert!((1..=30).all(|number| super::scene::accepted(&receiver.log(), number) == 1));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use super::eventually::{eventually, holds};
 use super::process::{Posthorn, ready};
 use super::redis::{Options, Redis};
 use super::stored::{behind, stored};
-use posthorn::bus::connection::RedisUrl;
+use posthorn::bus::RedisUrl;
 use posthorn::bus::routing::{self, Created, Start, Updated};
 use posthorn::bus::{Link, Supervisor};
 use posthorn::event::Sequence;
@@ -237,6 +237,7 @@ fn plan(uid: &str, url: &str) -> Plan {
         suspend: false,
         sink: Sink::Http(sink),
         delivery,
+        replicas: 0,
     }
 }
 

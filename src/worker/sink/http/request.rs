@@ -19,23 +19,6 @@ const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature
 const ATTEMPT: HeaderName = HeaderName::from_static("posthorn-attempt");
 const REDRIVEN: HeaderName = HeaderName::from_static("posthorn-redriven");
 
-/// Headers that a destination may not set: they are Posthorn's own, or belong to the connection.
-const RESERVED: [&str; 12] = [
-    "host",
-    "content-length",
-    "content-type",
-    "connection",
-    "keep-alive",
-    "transfer-encoding",
-    "te",
-    "trailer",
-    "upgrade",
-    "expect",
-    "proxy-connection",
-    "proxy-authorization",
-];
-const RESERVED_PREFIXES: [&str; 3] = ["ce-", "webhook-", "posthorn-"];
-
 /// Everything about a request that is the same for each event.
 #[derive(Debug)]
 pub(super) struct Template {
@@ -112,7 +95,7 @@ fn undecodable(error: impl std::fmt::Display) -> Failure {
 fn custom_header(name: &str, value: &Secret) -> Result<(HeaderName, HeaderValue), ConfigError> {
     let wrong = || ConfigError::Header(name.to_owned());
     let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
-    if RESERVED.contains(&parsed.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| parsed.as_str().starts_with(prefix)) {
+    if event::http::is_reserved(parsed.as_str()) {
         return Err(ConfigError::ReservedHeader(name.to_owned()));
     }
     Ok((parsed, sensitive(line(value)).ok_or_else(wrong)?))
