@@ -191,7 +191,16 @@ pub struct FillCall<'a> {
 
 /// Appends entries to the queue of a destination that is behind, as far as its quota (bytes) goes. Script `fill`.
 pub async fn fill(link: &Link, bus: &str, step: &FillCall<'_>, quota: u64) -> Result<Routed<Filled>, Error> {
-    let mut call = begin_fill(link, bus, Script::Fill, step).arg(quota);
+    fill_by(Script::Fill, link, bus, step, quota).await
+}
+
+/// The same even if Redis is full.
+pub async fn fill_beyond_memory(link: &Link, bus: &str, step: &FillCall<'_>, quota: u64) -> Result<Routed<Filled>, Error> {
+    fill_by(Script::FillFull, link, bus, step, quota).await
+}
+
+async fn fill_by(script: Script, link: &Link, bus: &str, step: &FillCall<'_>, quota: u64) -> Result<Routed<Filled>, Error> {
+    let mut call = begin_fill(link, bus, script, step).arg(quota);
     for entry in step.entries {
         push_entry(&mut call, entry);
     }

@@ -34,6 +34,7 @@ scripts! {
     Route = "" ["put.lua"] "route.lua",
     RouteFull = " flags=allow-oom" ["put.lua"] "route.lua",
     Fill = "" ["put.lua"] "fill.lua",
+    FillFull = " flags=allow-oom" ["put.lua"] "fill.lua",
     FillDrop = " flags=allow-oom" ["put.lua"] "fill_drop.lua",
     Detach = " flags=allow-oom" [] "detach.lua",
     Trim = " flags=allow-oom" [] "trim.lua",

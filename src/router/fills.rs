@@ -85,7 +85,11 @@ impl Session<'_> {
         let cut = cut_off(&mut wanted, self.space.limits().bytes);
         let new = if cut { wanted.last().map_or(reached, |entry| entry.sequence) } else { reached };
         let step = FillCall { token: &self.token, uid, expected, new, generation: self.table.generation, entries: &wanted };
-        match cursor::fill(&self.link, self.bus(), &step, self.space.room()).await {
+        let filled = match self.space.is_stuck() {
+            true => cursor::fill_beyond_memory(&self.link, self.bus(), &step, self.space.room()).await,
+            false => cursor::fill(&self.link, self.bus(), &step, self.space.room()).await,
+        };
+        match filled {
             Ok(Routed::Done(Filled { position, generation })) => {
                 self.space.grew(wanted.iter().map(|entry| entry.size()).sum());
                 self.table.set_fill(uid, position, generation);

@@ -175,7 +175,7 @@ impl Session<'_> {
         self.forget_routed(&slow).await?;
         let memory = self.read_memory().await?;
         if self.is_short(&memory) && self.space.sheds {
-            self.shed(&memory, &backlogs).await?;
+            self.shed(&memory, &backlogs, &slow).await?;
         }
         Ok(true)
     }
@@ -241,7 +241,7 @@ impl Session<'_> {
     }
 
     fn slow_of(&self, backlogs: &[Backlog]) -> BTreeSet<String> {
-        let slow = backlogs.iter().filter(|backlog| self.space.is_stuck() || self.space.drains.is_slow(backlog));
+        let slow = backlogs.iter().filter(|backlog| self.space.drains.is_slow(backlog));
         slow.map(|backlog| backlog.uid.clone()).collect()
     }
 
@@ -296,12 +296,14 @@ impl Session<'_> {
         Ok(bound.min(below(self.position)))
     }
 
-    /// Every queue larger than its fair share is detached: its newest events wait in the log, as long as memory allows.
-    async fn shed(&mut self, memory: &Memory, backlogs: &[Backlog]) -> Result<(), End> {
-        let fair = self.fair_share(memory, backlogs);
+    /// Every queue larger than its fair share is detached: its newest events wait in the log, as long as memory allows. Where nothing else
+    /// helps, every slow one is.
+    async fn shed(&mut self, memory: &Memory, backlogs: &[Backlog], slow: &BTreeSet<String>) -> Result<(), End> {
+        let (fair, is_stuck) = (self.fair_share(memory, backlogs), self.space.is_stuck());
         self.space.fair = Some(fair);
         for Backlog { uid, bytes, .. } in backlogs {
-            if *bytes <= fair || self.table.live(uid).is_none() {
+            let sheds = if is_stuck { slow.contains(uid) } else { *bytes > fair };
+            if !sheds || self.table.live(uid).is_none() {
                 continue;
             }
             match cursor::detach(&self.link, self.bus(), &self.token, uid, self.table.generation).await? {
@@ -328,8 +330,7 @@ impl Session<'_> {
     fn fair_share(&self, memory: &Memory, backlogs: &[Backlog]) -> u64 {
         let (most, queues) = (self.short_above(memory), backlogs.len().max(1) as u64);
         let others = memory.used.saturating_sub(backlogs.iter().map(|backlog| backlog.bytes).sum());
-        let least = if self.space.is_stuck() { 0 } else { most / 4 / queues };
-        (most.saturating_sub(others) / queues).max(least)
+        (most.saturating_sub(others) / queues).max(most / 4 / queues)
     }
 
     /// Queues that were full are filled again below 90 % of what they may have.

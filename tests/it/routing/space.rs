@@ -24,7 +24,7 @@ fn bus(rest: &str) -> String {
 struct Running {
     pieces: Pieces,
     ingest: Ingest,
-    _router: Posthorn,
+    router: Posthorn,
     _worker: Posthorn,
     receivers: Vec<(String, Receiver)>,
 }
@@ -40,7 +40,7 @@ impl Running {
             receivers.push(((*uid).to_owned(), receiver));
         }
         let (ingest, router, worker) = (pieces.ingest().await, pieces.router().await, pieces.worker().await);
-        let running = Running { pieces, ingest, _router: router, _worker: worker, receivers };
+        let running = Running { pieces, ingest, router, _worker: worker, receivers };
         // Until its worker has come, everybody is slow.
         eventually("the worker", async || {
             let idle = |uid: &&str| running.pieces.redis.cli(&["HGET", &format!("ph:{{default}}:st:{uid}"), "state"]) == "Idle";
@@ -197,4 +197,24 @@ async fn a_bus_that_refuses_when_full_sheds_nothing() {
     let posted = load.stop().await;
     running.assert_kept(&posted).await;
     assert_eq!((running.pieces.stored("dead").dropped, running.pieces.stored("fine").dropped), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_holds_more_than_it_may_still_serves_those_who_keep_up() {
+    let mut running = Running::start(small(64), &bus(""), &["dead", "fine"]).await;
+    running.dead("dead", true);
+    // Accepted while nobody routes; then the limit falls below what is there.
+    running.router.kill9();
+    let shape = Shape { clients: 4, events: 40, size: 64 << 10, ..Shape::default() };
+    let posted = Load::start(running.ingest.addr, shape).finish().await;
+    running.pieces.redis.cli(&["CONFIG", "SET", "maxmemory", "6mb"]);
+    running.router = running.pieces.router().await;
+    eventually("the neighbour", async || {
+        let settled = running.pieces.stored("fine").settled;
+        holds(settled == 160, || settled.to_string())
+    })
+    .await;
+    assert_eq!(running.pieces.stored("fine").dropped, 0);
+    running.dead("dead", false);
+    running.assert_kept(&posted).await;
 }
