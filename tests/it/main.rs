@@ -12,5 +12,6 @@ mod ingest_faults;
 mod readiness;
 mod receiver;
 mod routing;
+mod soak;
 mod standalone_faults;
 mod support;

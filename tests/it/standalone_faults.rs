@@ -7,6 +7,7 @@ mod files;
 mod killed;
 #[cfg(target_os = "linux")]
 mod ports;
+mod refused;
 mod secrets;
 
 use crate::support::client::{self, Post};

@@ -100,8 +100,14 @@ impl Pieces {
 
     /// Starts a worker on every plan of [`Pieces::plan`].
     pub async fn worker(&self) -> Posthorn {
+        self.worker_with(&[]).await
+    }
+
+    /// The same with further flags.
+    pub async fn worker_with(&self, flags: &[&str]) -> Posthorn {
         let plans = self.plans().display().to_string();
-        let mut process = self.role(&["worker", "--plans", &plans, "--egress-allow", "127.0.0.0/8"], &self.redis.url());
+        let args = [&["worker", "--plans", &plans, "--egress-allow", "127.0.0.0/8"], flags].concat();
+        let mut process = self.role(&args, &self.redis.url());
         process.line("role=\"worker\"").await;
         process
     }
