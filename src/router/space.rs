@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 /// How often space is looked after.
 const TICK: Duration = Duration::from_secs(1);
-/// How often old dead letters are looked for.
-const EXPIRE: Duration = Duration::from_secs(60);
+/// Old dead letters of all destinations are looked for in so many ticks.
+const EXPIRE_IN: usize = 60;
 /// How often it is looked whether a full queue has room again.
 pub(super) const REFILL: Duration = Duration::from_millis(50);
 /// A detached queue is filled again below this share of its quota, percent.
@@ -46,7 +46,8 @@ pub struct Space {
     /// The last `trim` may have left some.
     trims: bool,
     ticked: Option<Instant>,
-    expired: Option<Instant>,
+    /// Whose dead letters were looked at last.
+    expired: String,
     refilled: Option<Instant>,
     sheds: bool,
     /// Since when Redis refuses to route.
@@ -67,7 +68,7 @@ impl Space {
             trimmed,
             trims: false,
             ticked: None,
-            expired: None,
+            expired: String::new(),
             refilled: None,
             sheds: settings.when_full == WhenFull::Shed,
             full_since: None,
@@ -354,20 +355,22 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Old dead letters of the next few destinations in turn, so that each has its turn once a minute and routing goes on.
     async fn expire_dead_letters(&mut self) -> Result<(), End> {
-        if self.space.expired.is_some_and(|expired| expired.elapsed() < EXPIRE) {
-            return Ok(());
-        }
-        self.space.expired = Some(Instant::now());
-        let ages: Vec<(String, Duration)> = self.table.all().map(|(uid, live)| (uid.to_owned(), live.dead_letter_max_age)).collect();
-        for (uid, age) in ages {
-            self.renew().await?;
-            match cursor::expire(&self.link, self.bus(), &self.token, &uid, age).await? {
-                Routed::Done(removed) if removed > 0 => tracing::info!(bus = self.bus(), uid, removed, "removed old dead letters"),
+        let all: Vec<(String, Duration)> = self.table.all().map(|(uid, live)| (uid.to_owned(), live.dead_letter_max_age)).collect();
+        let count = all.len().div_ceil(EXPIRE_IN);
+        let after = all.partition_point(|(uid, _)| *uid <= self.space.expired);
+        let (link, bus, token) = (&self.link, self.bus(), &self.token);
+        let turn: Vec<_> = all[after..].iter().chain(&all[..after]).take(count).collect();
+        let calls = turn.iter().map(|(uid, age)| cursor::expire(link, bus, token, uid, *age));
+        for (answer, (uid, _)) in futures::future::join_all(calls).await.into_iter().zip(&turn) {
+            match answer? {
+                Routed::Done(removed) if removed > 0 => tracing::info!(bus, uid, removed, "removed old dead letters"),
                 Routed::Done(_) => {}
                 Routed::Fenced | Routed::Stale { .. } => return Err(End::Fenced),
             }
         }
+        self.space.expired = turn.last().map(|(uid, _)| uid.clone()).unwrap_or_default();
         Ok(())
     }
 }

@@ -122,7 +122,7 @@ fn setting(name: &str, default: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_that_die_and_stop_at_random_lose_nothing_and_keep_the_order() {
-    let (length, seed) = (Duration::from_secs(setting("POSTHORN_SOAK", 15)), setting("POSTHORN_SEED", 1));
+    let (length, seed) = (Duration::from_secs(setting("POSTHORN_SOAK", 10)), setting("POSTHORN_SEED", 1));
     // Beyond the end of a lease, where there is time.
     let longest = if length < Duration::from_secs(60) { 400 } else { 9000 };
     println!("soak of {length:?} with POSTHORN_SEED={seed}");

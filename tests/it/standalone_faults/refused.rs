@@ -49,7 +49,7 @@ async fn a_bus_or_a_start_that_cannot_be_changed_is_refused_and_what_waits_stays
 async fn each_file_with_an_error_is_told_with_its_line_and_field_and_the_others_go_on() {
     let receiver = Receiver::start(Behaviour::ok()).await.unwrap();
     let good = destination("a", &receiver.url(), json!({}));
-    let place = Place::start(&[good.clone()]).await;
+    let place = Place::start(std::slice::from_ref(&good)).await;
     let pretty = |more| serde_json::to_string_pretty(&destination("b", &receiver.url(), more)).unwrap();
     for (name, text, wrong, field) in [
         ("unknown", pretty(json!({"retries": 5})), "\"retries\"", "field=\"spec.retries\""),
