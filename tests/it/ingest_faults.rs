@@ -220,7 +220,11 @@ async fn a_redis_that_does_not_answer_costs_each_request_its_deadline_and_no_mem
     assert!(second.iter().any(|(kind, _)| kind == "storage-unavailable"), "{:?}", second[0].0);
     let grown = memory(&ingest.process).saturating_sub(before);
     assert!(grown < 64 << 10, "{grown} KiB more");
-    assert_eq!(get(ingest.admin, "/readyz").await.unwrap().status, 503);
+    eventually("it is not ready", async || match get(ingest.admin, "/readyz").await.unwrap().status {
+        503 => Ok(()),
+        other => Err(other.to_string()),
+    })
+    .await;
     assert_eq!(get(ingest.admin, "/livez").await.unwrap().status, 200);
 
     pieces.redis.thaw();

@@ -7,6 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// How long a server may take to load its data.
+const LOADS_WITHIN: Duration = Duration::from_secs(30);
+
 /// How the server is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -118,9 +121,19 @@ impl Redis {
         show(&self.query(redis::cmd(name).arg(arguments)))
     }
 
-    /// Runs a command. Panics on an error: whoever expects one uses [`Redis::connection`].
+    /// Runs a command, once a server that was just started has loaded its data. Panics on any other error: whoever expects one uses
+    /// [`Redis::connection`].
     pub fn query<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {
-        command.query(&mut self.connection().unwrap()).unwrap()
+        let begun = Instant::now();
+        loop {
+            match self.connection().and_then(|mut connection| command.query(&mut connection)) {
+                Ok(answer) => return answer,
+                Err(error) if error.code() == Some("LOADING") && begun.elapsed() < LOADS_WITHIN => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     /// A connection of the test's own.
