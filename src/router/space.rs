@@ -38,8 +38,7 @@ pub struct Space {
     memory: Option<Memory>,
     quota: u64,
     drains: Drains,
-    /// While memory is short: who does not keep up, and the most bytes that a queue may have.
-    slow: BTreeSet<String>,
+    /// While memory is short: most bytes that a queue may have.
     fair: Option<u64>,
     /// Bytes appended since memory was looked at.
     grown: u64,
@@ -63,7 +62,6 @@ impl Space {
             memory: None,
             quota: u64::MAX,
             drains: Drains::default(),
-            slow: BTreeSet::new(),
             fair: None,
             grown: 0,
             trimmed,
@@ -168,14 +166,13 @@ impl Session<'_> {
     async fn look(&mut self) -> Result<bool, End> {
         let memory = self.read_memory().await?;
         self.measure_drains(&memory).await?;
-        (self.space.fair, self.space.slow) = (None, BTreeSet::new());
+        self.space.fair = None;
         if !self.is_short(&memory) {
             return Ok(false);
         }
         let backlogs = cursor::sizes(&self.link, self.bus(), &[]).await?;
-        let slow = backlogs.iter().filter(|backlog| self.space.is_stuck() || self.space.drains.is_slow(backlog));
-        self.space.slow = slow.map(|backlog| backlog.uid.clone()).collect();
-        self.forget_routed().await?;
+        let slow = self.slow_of(&backlogs);
+        self.forget_routed(&slow).await?;
         let memory = self.read_memory().await?;
         if self.is_short(&memory) && self.space.sheds {
             self.shed(&memory, &backlogs).await?;
@@ -187,10 +184,11 @@ impl Session<'_> {
         self.space.full_since.is_some() || memory.used > self.short_above(memory)
     }
 
-    /// Once half of what makes memory short is used: who keeps up, and who does not.
+    /// Who keeps up, and who does not: once that may matter.
     async fn measure_drains(&mut self, memory: &Memory) -> Result<(), End> {
         let now = std::time::Instant::now();
-        if memory.used > self.short_above(memory) / 2 && self.space.drains.is_due(now) {
+        let may_matter = memory.used > self.short_above(memory) / 2 || self.table.fills().next().is_some();
+        if may_matter && self.space.drains.is_due(now) {
             let backlogs = cursor::sizes(&self.link, self.bus(), &[]).await?;
             self.space.drains.measure(&backlogs, now);
         }
@@ -210,16 +208,16 @@ impl Session<'_> {
     }
 
     /// Forgets all that was routed, but for what those wait for who keep up; where nothing is shed, for what anybody waits for.
-    async fn forget_routed(&mut self) -> Result<(), End> {
+    async fn forget_routed(&mut self, slow: &BTreeSet<String>) -> Result<(), End> {
         let bound = below(self.position);
         if self.space.sheds {
-            let slow = self.space.slow.clone();
             self.drop_up_to(bound, |uid| slow.contains(uid)).await?;
         }
         self.trim(bound).await
     }
 
-    /// Forgets what is older, or more bytes, than the bus keeps. Redis looks at 10,000 events in one call.
+    /// Forgets what is older, or more bytes, than the bus keeps, but for what those wait for who keep up. Redis looks at 10,000 events in one
+    /// call.
     async fn retain(&mut self) -> Result<(), End> {
         for _ in 0..TRIMS {
             let memory = self.space.memory.expect("it was just read");
@@ -227,10 +225,24 @@ impl Session<'_> {
             if bound <= self.space.trimmed && !self.space.trims {
                 return Ok(());
             }
-            self.drop_up_to(bound, |_| true).await?;
+            if self.table.fills().any(|(_, at, _)| at < bound) {
+                let slow = self.slow().await?;
+                self.drop_up_to(bound, |uid| slow.contains(uid)).await?;
+            }
             self.trim(bound).await?;
         }
         Ok(())
+    }
+
+    /// Those who do not keep up.
+    async fn slow(&self) -> Result<BTreeSet<String>, End> {
+        let backlogs = cursor::sizes(&self.link, self.bus(), &[]).await?;
+        Ok(self.slow_of(&backlogs))
+    }
+
+    fn slow_of(&self, backlogs: &[Backlog]) -> BTreeSet<String> {
+        let slow = backlogs.iter().filter(|backlog| self.space.is_stuck() || self.space.drains.is_slow(backlog));
+        slow.map(|backlog| backlog.uid.clone()).collect()
     }
 
     async fn trim(&mut self, bound: Sequence) -> Result<(), End> {
