@@ -58,16 +58,18 @@ impl Appender {
         Appender { writers, next: Arc::default(), sent, memory }
     }
 
-    /// Stores the events of one request, all or nothing, in their order; with `replicas`, awaits that so many have them.
+    /// Stores the events of one request, all or nothing, in their order; with `replicas`, awaits that so many have them. When memory runs
+    /// short, the dedupe window may be shorter: see [`Memory::dedupe_window`].
     ///
     /// # Errors
     /// [`Error::Unknown`] if they may have been stored; every other error says that they surely were not.
     pub async fn append(&self, bus: &str, events: &[Event], dedupe_window: Duration, replicas: u32) -> Result<Vec<Receipt>, Error> {
         let (writer, link) = self.writer()?;
         link.hello(bus).await.map_err(surely_not)?;
+        let window = self.memory().map_or(dedupe_window, |memory| memory.dedupe_window(dedupe_window));
         self.sent.fetch_add(events.iter().map(footprint).sum(), Ordering::Relaxed);
         loop {
-            match append(&link, bus, events, dedupe_window).await? {
+            match append(&link, bus, events, window).await? {
                 Some(receipts) if replicas == 0 => return Ok(receipts),
                 Some(receipts) => return writer.confirmed(link, replicas).await.map(|()| receipts),
                 // the bus was deleted from Redis since this connection said hello
@@ -99,9 +101,10 @@ impl Appender {
     }
 }
 
-/// About how many bytes an event takes in Redis: its entry in the log, and 200 to recognise a repeat.
+/// About how many bytes an event takes in Redis: its entry in the log, and what recognises a repeat.
 fn footprint(event: &Event) -> u64 {
-    (event.attributes.iter().map(|(name, value)| name.len() + value.len() + 8).sum::<usize>() + event.data.len() + 200) as u64
+    let attributes: usize = event.attributes.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
+    (attributes + event.data.len()) as u64 + safety::SEEN_BYTES
 }
 
 /// Nothing was appended yet, whatever became of the command before.

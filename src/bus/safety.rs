@@ -18,7 +18,19 @@ pub struct Memory {
     pub max: u64,
     /// The server sets no `maxmemory`.
     pub assumed: bool,
+    /// Keys that expire by themselves: above all those by which repeated events are recognised.
+    pub expiring: u64,
 }
+
+/// About how many bytes it takes to recognise the repeat of one event.
+pub(super) const SEEN_BYTES: u64 = 200;
+/// What recognising repeats may always take, percent of the most that Redis may use.
+const SEEN_SHARE: u8 = 10;
+/// Memory is ample up to the first share and short from the second, percent; in between the dedupe window shrinks.
+const AMPLE: u8 = 50;
+const SHORT: u8 = 75;
+/// It never shrinks below this: whoever was told that the outcome is unknown asks again sooner.
+const LEAST_WINDOW: Duration = Duration::from_secs(30);
 
 impl Memory {
     /// So many percent of the most.
@@ -30,21 +42,34 @@ impl Memory {
     pub fn is_above(&self, percent: u8) -> bool {
         self.used > self.share(percent)
     }
+
+    /// How long repeats of an event that is stored now are recognised: the dedupe window of its bus, but less when memory runs short and
+    /// much of it serves this purpose. Otherwise nothing but time would make room again.
+    pub fn dedupe_window(&self, window: Duration) -> Duration {
+        if self.used <= self.share(AMPLE) || self.expiring.saturating_mul(SEEN_BYTES) <= self.share(SEEN_SHARE) {
+            return window;
+        }
+        let (left, all) = (self.share(SHORT).saturating_sub(self.used), self.share(SHORT - AMPLE).max(1));
+        window.mul_f64((left as f64 / all as f64).min(1.0)).max(window.min(LEAST_WINDOW))
+    }
 }
 
-/// Reads INFO memory.
+/// Reads INFO memory and keyspace.
 pub async fn memory(link: &Link) -> Result<Memory, Error> {
-    let info: String = link.query(redis::cmd("INFO").arg("memory")).await?;
+    let info: String = link.query(redis::cmd("INFO").arg("memory").arg("keyspace")).await?;
     let number = |name| info_field(&info, name).and_then(|text| text.parse::<u64>().ok());
     let used = number("used_memory").ok_or_else(|| Error::Protocol("INFO memory without used_memory".to_owned()))?;
     // buffers of the append-only file and of replicas, which do not count against the limit
     let used = used.saturating_sub(number("mem_not_counted_for_evict").unwrap_or(0));
+    // db0:keys=5,expires=2,avg_ttl=0
+    let expires = |line: &str| line.strip_prefix("db")?.split(',').find_map(|part| part.strip_prefix("expires=")?.parse::<u64>().ok());
+    let expiring = info.lines().filter_map(expires).sum();
     match number("maxmemory") {
-        Some(max) if max > 0 => Ok(Memory { used, max, assumed: false }),
+        Some(max) if max > 0 => Ok(Memory { used, max, assumed: false, expiring }),
         _ => {
             let machine =
                 number("total_system_memory").ok_or_else(|| Error::Protocol("INFO memory without total_system_memory".to_owned()))?;
-            Ok(Memory { used, max: machine / 4 * 3, assumed: true })
+            Ok(Memory { used, max: machine / 4 * 3, assumed: true, expiring })
         }
     }
 }
@@ -201,6 +226,18 @@ pub(super) fn too_old(redis: &str, valkey: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_dedupe_window_shrinks_when_memory_runs_short_and_it_is_what_takes_it() {
+        let window = Duration::from_secs(600);
+        let after = |used, expiring| Memory { used, max: 1_000_000, assumed: false, expiring }.dedupe_window(window).as_secs();
+        assert_eq!(after(500_000, 2_000), 600, "there is room");
+        assert_eq!(after(740_000, 500), 600, "something else takes it");
+        assert_eq!(after(625_000, 2_000), 300);
+        assert_eq!((after(750_000, 2_000), after(990_000, 5_000)), (30, 30));
+        let short = Duration::from_secs(5);
+        assert_eq!(Memory { used: 900_000, max: 1_000_000, assumed: false, expiring: 5_000 }.dedupe_window(short), short);
+    }
 
     #[test]
     fn versions_before_redis_7_0_and_valkey_7_2_are_too_old() {
