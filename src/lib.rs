@@ -25,6 +25,7 @@ pub mod failpoint;
 pub mod filter;
 pub mod generate;
 pub mod ingest;
+pub mod operator;
 pub mod plan;
 pub mod receiver;
 pub mod router;
