@@ -8,9 +8,12 @@
 //!
 //! It alone talks to the API server. Without it, or without the API server, events go on being accepted, routed and delivered.
 
+pub mod backoff;
 pub mod board;
 pub mod config;
 pub mod error;
 pub mod leader;
+pub mod metrics;
+pub mod rbac;
 
 pub use config::OperatorConfig;
