@@ -4,12 +4,8 @@ use crate::bus::connection;
 use prometheus_client::encoding::EncodeLabelValue;
 use std::error::Error as _;
 use std::fmt::Write;
-use std::future::Future;
 use std::time::Duration;
 use tracing::Level;
-
-/// Longest wait for one answer of the API server; watches aside. The lease counts on it: see [`super::leader`].
-pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a reconcile or a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -57,21 +53,6 @@ impl Error {
             Error::Redis(_) => Class::Redis,
             Error::NotLeading => Class::NotLeading,
         }
-    }
-}
-
-/// One call to the API server, within [`CALL_TIMEOUT`]. `doing` is verb, kind and name: `get Secret shop/token`.
-///
-/// # Errors
-/// [`Error::Api`] or [`Error::NoAnswer`].
-pub async fn call<T>(doing: impl Into<String>, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
-    within(CALL_TIMEOUT, doing, call).await
-}
-
-async fn within<T>(after: Duration, doing: impl Into<String>, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
-    match tokio::time::timeout(after, call).await {
-        Ok(answer) => answer.map_err(Error::api(doing)),
-        Err(_) => Err(Error::NoAnswer { doing: doing.into(), after }),
     }
 }
 
@@ -264,8 +245,8 @@ mod tests {
     fn what_is_not_of_the_api_server_has_its_class_too() {
         let refused = kube::Error::Service("refused".into());
         assert_eq!(Error::api("get Secret a/b")(refused).class(), Class::Unavailable);
-        assert_eq!(Error::NoAnswer { doing: String::new(), after: CALL_TIMEOUT }.class(), Class::Unavailable);
-        assert_eq!(Error::Timeout(CALL_TIMEOUT).class(), Class::Unavailable);
+        assert_eq!(Error::NoAnswer { doing: String::new(), after: Duration::ZERO }.class(), Class::Unavailable);
+        assert_eq!(Error::Timeout(Duration::ZERO).class(), Class::Unavailable);
         assert_eq!(Error::Redis(connection::Error::Unavailable(String::new())).class(), Class::Redis);
         assert_eq!(Error::Redis(connection::Error::Protocol(String::new())).class(), Class::Internal);
         assert_eq!(Error::NotLeading.class(), Class::NotLeading);
@@ -299,12 +280,5 @@ mod tests {
             assert!(first < longest && longest <= Duration::from_secs(600), "{class:?}");
             assert_eq!(format!("{class:?}"), class.word());
         }
-    }
-
-    #[tokio::test]
-    async fn a_call_without_an_answer_ends() {
-        let after = Duration::from_millis(5);
-        let error = within(after, "get Secret a/b", std::future::pending::<kube::Result<()>>()).await.unwrap_err();
-        assert_eq!(error.to_string(), "get Secret a/b: no answer of the API server within 5ms");
     }
 }

@@ -10,7 +10,7 @@
 //! │ we lead ─────────────────────────────────▶│ we write nothing new  │ another may take it
 //! ```
 //!
-//! The 5 s between are for calls that were under way ([`CALL_TIMEOUT`] at most) and for clocks that run apart. The boot clock goes on while the process is
+//! The 5 s between are for calls that were under way ([`api::DEADLINE`] at most) and for clocks that run apart. The boot clock goes on while the process is
 //! stopped or the machine sleeps, so whoever wakes up late knows it at once.
 //!
 //! What ends the process is that the lease was *lost*: another holds it, or it was released or deleted, and not by us. That the deadline passed is no
@@ -25,7 +25,8 @@ mod decide;
 
 pub use decide::Lost;
 
-use super::error::{CALL_TIMEOUT, Class, Error, call};
+use super::api::{self, call};
+use super::error::{Class, Error};
 use super::metrics::OperatorMetrics;
 use crate::bus::lease::random_token;
 use crate::shutdown::Shutdown;
@@ -53,7 +54,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(200);
 
 // a call that was begun in time ends in time
-const _: () = assert!(DEADLINE.as_secs() + CALL_TIMEOUT.as_secs() <= LEASE.as_secs());
+const _: () = assert!(DEADLINE.as_secs() + api::DEADLINE.as_secs() <= LEASE.as_secs());
 
 /// Whether this process leads. Cheap to clone; asked before each write. At first it does not.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@
 //!
 //! It alone talks to the API server. Without it, or without the API server, events go on being accepted, routed and delivered.
 
+pub mod api;
 pub mod backoff;
 pub mod board;
 pub mod config;
