@@ -15,8 +15,9 @@
 
 pub mod address;
 pub mod annotations;
+pub mod api;
+pub mod backoff;
 pub mod board;
-mod call;
 pub mod cleanup;
 pub mod config;
 pub mod context;
@@ -26,19 +27,10 @@ pub mod events;
 pub mod finalizer;
 pub mod leader;
 pub mod metrics;
-pub mod objects;
-pub mod observe;
-pub mod reconcile;
-pub mod references;
-pub mod routes;
-mod run;
-pub mod status;
-pub mod sweep;
-pub mod trigger;
-pub mod validate;
-pub mod watch;
-pub mod workers;
+pub mod address;
+pub mod annotations;
+pub mod api;
+pub mod backoff;
 
-pub use call::call;
 pub use config::OperatorConfig;
 pub use run::run;
