@@ -8,9 +8,11 @@
 //!
 //! It alone talks to the API server. Without it, or without the API server, events go on being accepted, routed and delivered.
 
+pub mod api;
 pub mod board;
 pub mod config;
 pub mod error;
 pub mod leader;
+pub mod workers;
 
 pub use config::OperatorConfig;
