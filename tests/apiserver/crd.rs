@@ -1,0 +1,1 @@
+//! The CustomResourceDefinition, judged by a real API server.
