@@ -7,3 +7,5 @@
 mod crd;
 mod harness;
 mod support;
+#[path = "../fixtures/refusals.rs"]
+mod table;

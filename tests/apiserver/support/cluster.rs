@@ -41,13 +41,9 @@ impl Cluster {
     /// One of the test's own, which it may disturb.
     pub async fn start() -> Cluster {
         let cluster = Cluster::bare().await;
-        cluster.install(&posthorn::api::crd::crd_json().to_string());
-        cluster.install(&std::fs::read_to_string(script(&["reference-grants"])).unwrap());
-        let resources = ["eventdestinations.posthorn.dev", "referencegrants.gateway.networking.k8s.io"];
-        for resource in resources {
-            cluster.ok(&["wait", "--for=condition=Established", "--timeout=30s", "crd", resource]);
-            cluster.until(&["get", resource, "-A"]).await;
-        }
+        let grants = std::fs::read_to_string(script(&["reference-grants"])).unwrap();
+        cluster.define(&posthorn::api::crd::crd_json()).await;
+        cluster.define(&serde_saphyr::from_str(&grants).unwrap()).await;
         cluster
     }
 

@@ -2,6 +2,7 @@
 
 use super::Cluster;
 use super::it::eventually::{eventually, holds};
+use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -31,6 +32,25 @@ impl Cluster {
     pub fn apply(&self, yaml: &str) -> String {
         let args = ["apply", "-f", "-"];
         printed(&args, self.kubectl_with(&self.admin(), &args, yaml))
+    }
+
+    /// `kubectl create` of one object. Returns it as it was stored.
+    pub fn create(&self, object: &Value) -> Value {
+        let args = ["create", "-o", "json", "-f", "-"];
+        serde_json::from_str(&printed(&args, self.kubectl_with(&self.admin(), &args, &object.to_string()))).unwrap()
+    }
+
+    /// Runs `kubectl … -o json`.
+    pub fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(&[args, &["-o", "json"]].concat())).unwrap()
+    }
+
+    /// Creates a CustomResourceDefinition and waits until its objects can be listed.
+    pub async fn define(&self, definition: &Value) {
+        self.create(definition);
+        let name = definition["metadata"]["name"].as_str().expect("it has a name");
+        self.ok(&["wait", "--for=condition=Established", "--timeout=30s", "crd", name]);
+        self.until(&["get", name, "-A"]).await;
     }
 
     /// The message with which the API server refuses this object, on `kubectl create --dry-run=server` with strict validation.
@@ -68,12 +88,6 @@ impl Cluster {
             Ok(String::from_utf8(output.stdout).unwrap())
         })
         .await
-    }
-
-    /// Creates what a manifest says, of any size, and without `kubectl`'s record of what was applied.
-    pub(super) fn install(&self, manifest: &str) {
-        let args = ["create", "-f", "-"];
-        printed(&args, self.kubectl_with(&self.admin(), &args, manifest));
     }
 }
 
