@@ -17,6 +17,9 @@ const PURE: &[&str] = &[
     "worker::attempt",
     "worker::retry",
     "worker::halt",
+    "operator::board::entry",
+    "operator::events::notes",
+    "operator::status::make",
     "receiver::check",
     "receiver::seen",
 ];
