@@ -25,6 +25,7 @@ pub mod dereference;
 pub mod error;
 pub mod events;
 pub mod finalizer;
+pub mod kinds;
 pub mod leader;
 pub mod metrics;
 pub mod objects;

@@ -1,6 +1,6 @@
 //! The watch of all `EventDestination` objects: kept as they are last seen, and each change that matters asks for a reconcile.
 
-use super::call;
+use super::api::call;
 use super::context::{Watched, key_of};
 use super::trigger::Trigger;
 use crate::admin::Gate;
