@@ -19,6 +19,7 @@ const PURE: &[&str] = &[
     "worker::halt",
     "receiver::check",
     "receiver::seen",
+    "operator::address",
 ];
 
 /// Plain data of modules that are not pure, for pure ones to take.

@@ -32,4 +32,9 @@ impl Error {
         let doing = doing.into();
         move |source| Error::Api { doing, source: Box::new(source) }
     }
+
+    /// Whether the API server does not let the operator do this.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Error::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.is_forbidden()))
+    }
 }

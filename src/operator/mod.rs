@@ -8,9 +8,14 @@
 //!
 //! It alone talks to the API server. Without it, or without the API server, events go on being accepted, routed and delivered.
 
+pub mod address;
 pub mod board;
 pub mod config;
+pub mod dereference;
 pub mod error;
+pub mod kinds;
 pub mod leader;
+pub mod references;
+pub mod watch;
 
 pub use config::OperatorConfig;
