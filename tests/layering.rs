@@ -23,6 +23,7 @@ const PURE: &[&str] = &[
     "receiver::check",
     "receiver::seen",
     "operator::rbac",
+    "operator::address",
 ];
 
 /// Plain data of modules that are not pure, for pure ones to take.
