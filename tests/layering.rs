@@ -17,6 +17,10 @@ const PURE: &[&str] = &[
     "worker::attempt",
     "worker::retry",
     "worker::halt",
+    "operator::workers::build",
+    "operator::workers::placement",
+    "operator::workers::memory",
+    "operator::workers::health",
     "receiver::check",
     "receiver::seen",
 ];

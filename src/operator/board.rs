@@ -1,7 +1,7 @@
 //! What is known of each destination at this moment. Everyone writes their part here, the status is made from it.
 
-use crate::bus::state::Snapshot;
 use crate::api::EventDestinationStatus;
+use crate::bus::state::Snapshot;
 use crate::plan::Route;
 use std::collections::HashMap;
 use std::fmt;
