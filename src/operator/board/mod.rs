@@ -11,8 +11,9 @@ pub use schedule::Schedule;
 
 use crate::api::EventDestinationStatus;
 use crate::bus::state::Snapshot;
+use crate::operator::metrics::ObjectState;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -155,14 +156,13 @@ impl Board {
         slot.entry.snapshot.as_ref()?.plan.clone()
     }
 
-    /// How many objects are in each state (the reason of the condition Delivering, as written).
-    pub fn states(&self) -> BTreeMap<String, usize> {
-        let mut states = BTreeMap::new();
-        for slot in self.state().slots.values() {
+    /// The state of each object: the reason of the condition Delivering, as written.
+    pub fn states(&self) -> Vec<ObjectState> {
+        let of = |slot: &Slot| {
             let delivering = slot.entry.status.conditions.iter().find(|condition| condition.r#type == "Delivering");
-            *states.entry(delivering.map_or_else(|| "Pending".to_owned(), |found| found.reason.clone())).or_insert(0) += 1;
-        }
-        states
+            delivering.map_or(ObjectState::Pending, |found| ObjectState::of(&found.reason))
+        };
+        self.state().slots.values().map(of).collect()
     }
 
     /// Waits for an object of which Redis does not hold what was applied, so that it is reconciled. Told once for each reconcile.
