@@ -103,7 +103,13 @@ impl Board {
         let mut guard = self.state();
         let state = &mut *guard;
         state.epoch += 1;
-        let former = state.slots.remove(&key).filter(|slot| slot.entry.uid == uid);
+        let former = match state.slots.remove(&key) {
+            Some(slot) if slot.entry.uid != uid => {
+                state.uids.remove(&slot.entry.uid);
+                None
+            }
+            former => former,
+        };
         let same = former.as_ref().is_some_and(|slot| slot.entry.outcome == outcome && slot.entry.generation == generation);
         let applied = match &outcome {
             Outcome::Applied(applied) => Some(applied.clone()),
@@ -181,10 +187,16 @@ impl Board {
 impl Board {
     /// Somebody said that the state of a destination changed.
     pub fn told(&self, uid: &str) {
+        self.told_at(uid, Instant::now());
+    }
+
+    fn told_at(&self, uid: &str, now: Instant) {
         let mut guard = self.state();
         let state = &mut *guard;
         let Some((key, slot)) = state.uids.get(uid).and_then(|key| state.slots.get_key_value(key)) else { return };
-        let now = Instant::now();
+        if !self.0.buses.contains(&slot.entry.bus) {
+            return;
+        }
         state.looks.set_at_latest(key, slot.looked.map_or(now, |looked| now.max(looked + HINT)));
         drop(guard);
         self.0.looks.notify_one();
@@ -203,8 +215,12 @@ impl Board {
 
     /// Takes those who are due, at most so many; each is due again after [`LOOK`].
     pub fn take_looks(&self, most: usize) -> Vec<Look> {
+        self.take_looks_at(most, Instant::now())
+    }
+
+    fn take_looks_at(&self, most: usize, now: Instant) -> Vec<Look> {
         let mut guard = self.state();
-        let (state, now) = (&mut *guard, Instant::now());
+        let state = &mut *guard;
         let mut looks = Vec::new();
         while looks.len() < most
             && let Some(key) = state.looks.take(now)
