@@ -8,7 +8,9 @@ mod notes;
 pub use notes::{Note, notes};
 
 use crate::api::{API_VERSION, EventDestinationStatus, KIND};
+use crate::operator::api::call;
 use crate::operator::board::Key;
+use crate::operator::error::Error;
 use crate::operator::metrics::OperatorMetrics;
 use crate::shutdown::Shutdown;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -18,8 +20,8 @@ use tokio::sync::mpsc;
 
 /// Name that Events are reported by.
 const CONTROLLER: &str = "posthorn-operator";
-/// Longest wait for the API server.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time for what is left at the end.
+const GRACE: Duration = Duration::from_secs(5);
 /// Events that may wait to be told; more are not told.
 const MOST_WAITING: usize = 1024;
 /// Longest note that an API server takes, bytes.
@@ -79,7 +81,7 @@ impl Events {
             ..ObjectReference::default()
         };
         if self.sender.try_send(Told { about, note, single }).is_err() {
-            self.metrics.events_failed.inc();
+            self.metrics.event_failures.inc();
         }
     }
 }
@@ -103,7 +105,7 @@ impl Teller {
                 self.tell(&recorder, told).await;
             }
         };
-        let _ = tokio::time::timeout(TIMEOUT / 2, rest).await;
+        let _ = tokio::time::timeout(GRACE, rest).await;
     }
 
     async fn tell(&self, recorder: &Recorder, told: Told) {
@@ -127,23 +129,16 @@ impl Teller {
                 },
             }
         };
-        let failure = match tokio::time::timeout(TIMEOUT, publish).await {
-            Ok(Ok(())) => {
-                self.metrics.events.inc();
-                return;
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(elapsed) => elapsed.to_string(),
-        };
-        self.metrics.events_failed.inc();
-        // in a namespace that is being deleted nothing can be created
-        tracing::debug!(
-            namespace = about.namespace,
-            destination = about.name,
-            reason = event.reason,
-            error = failure,
-            "an Event was not told"
-        );
+        match call(format!("create Event {} of {}", event.reason, about.name.as_deref().unwrap_or_default()), publish).await {
+            Ok(()) => drop(self.metrics.events.inc()),
+            Err(error) => self.not_told(&about, &error),
+        }
+    }
+
+    /// In a namespace that is being deleted nothing can be created, and the status says the same as an Event: so never louder than this.
+    fn not_told(&self, about: &ObjectReference, error: &Error) {
+        self.metrics.event_failures.inc();
+        tracing::debug!(namespace = about.namespace, destination = about.name, class = error.class().word(), %error, "an Event was not told");
     }
 }
 

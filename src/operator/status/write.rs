@@ -4,10 +4,10 @@ use super::make::make;
 use super::pace::{Change, Pace};
 use crate::api::status::Condition;
 use crate::api::{API_VERSION, EventDestination, EventDestinationStatus, KIND};
-use crate::operator::board::{Board, Entry, Key};
-use crate::operator::events::Events;
 use crate::operator::api::call;
+use crate::operator::board::{Board, Entry, Key};
 use crate::operator::error::{Class, Error};
+use crate::operator::events::Events;
 use crate::operator::leader::Leadership;
 use crate::operator::metrics::OperatorMetrics;
 use crate::shutdown::Shutdown;
@@ -22,21 +22,13 @@ use tokio::time::Instant;
 pub const FIELD_MANAGER: &str = "posthorn-operator-status";
 /// Most writes under way.
 const AT_ONCE: usize = 8;
+/// How often it is counted how many objects are in which state.
+const MEASURE: Duration = Duration::from_secs(2);
 /// How often a process that does not lead looks whether it does.
 const STANDBY: Duration = Duration::from_secs(1);
 
 /// What is wrong with the Deployment of this name, for a person.
 pub type Trouble = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
-
-/// Whether the object is gone, or another of its name was made since.
-fn is_gone(error: &Error) -> bool {
-    match error.class() {
-        // a conflict: the UID is another
-        Class::NotFound | Class::Conflict => true,
-        Class::Invalid => error.to_string().contains("uid"),
-        _ => false,
-    }
-}
 
 /// Writes the statuses of all objects on the board.
 pub struct StatusWriter {
@@ -48,6 +40,7 @@ pub struct StatusWriter {
     metrics: OperatorMetrics,
     pace: Pace,
     under_way: JoinSet<Written>,
+    measured: Instant,
 }
 
 /// A write that ended.
@@ -70,17 +63,19 @@ impl StatusWriter {
         per_second: u32,
     ) -> StatusWriter {
         let pace = Pace::new(per_second, Instant::now());
-        StatusWriter { board, client, leadership, events, trouble, metrics, pace, under_way: JoinSet::new() }
+        StatusWriter { board, client, leadership, events, trouble, metrics, pace, under_way: JoinSet::new(), measured: Instant::now() }
     }
 
     /// Works until `shutdown`; writes under way are finished.
     pub async fn run(mut self, shutdown: Shutdown) {
         while !shutdown.has_begun() {
+            self.measure();
             let wake = self.begin_writes();
             tokio::select! {
                 changed = self.board.changed() => changed.iter().for_each(|key| self.plan(key)),
                 Some(ended) = self.under_way.join_next() => if let Ok(written) = ended { self.ended(written) },
                 () = sleep_until(wake) => {}
+                () = tokio::time::sleep_until(self.measured + MEASURE) => {}
                 () = shutdown.begun() => {}
             }
         }
@@ -133,20 +128,29 @@ impl StatusWriter {
             Ok(()) => {
                 self.metrics.status_writes.inc();
                 self.pace.done(&key, true, now);
-                self.board.written(&key, &before.uid, status.clone());
                 self.events.transition(&key, &before.uid, &before.status, &status);
-            }
-            Err(error) if is_gone(&error) => {
-                // whoever watches it says so too, and removes it from the board
-                tracing::debug!(destination = %key, %error, "the object of a status is gone");
-                self.pace.failed(&key, now);
+                self.board.written(&key, &before.uid, status);
             }
             Err(error) => {
-                tracing::warn!(destination = %key, class = error.class().word(), %error, "a status was not written; tried again");
-                self.metrics.status_failed(error.class());
-                self.pace.failed(&key, now);
-                self.plan(&key);
+                let class = error.class();
+                self.metrics.status_failed(class);
+                self.pace.failed(&key, class.delays(), now);
+                if class == Class::NotFound {
+                    // whoever watches it says so too; the next reconcile plans it again, if there is one
+                    tracing::debug!(destination = %key, %error, "the object of a status is gone");
+                } else {
+                    tracing::warn!(destination = %key, class = class.word(), %error, "a status was not written; tried again");
+                    self.plan(&key);
+                }
             }
+        }
+    }
+
+    /// Now and then: how many objects are in which state.
+    fn measure(&mut self) {
+        if self.measured.elapsed() >= MEASURE {
+            self.measured = Instant::now();
+            self.metrics.set_objects(self.board.states());
         }
     }
 }
@@ -167,11 +171,11 @@ async fn write(client: kube::Client, key: Key, before: Entry, status: EventDesti
         "status": status,
     });
     let kind = ApiResource::erase::<EventDestination>(&());
+    // an object that does not parse has a status too
     let api: Api<DynamicObject> = Api::namespaced_with(client, &key.namespace, &kind);
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    let patch = Patch::Apply(&body);
-    let result = call(format!("patch status of EventDestination {key}"), api.patch_status(&key.name, &params, &patch)).await.map(drop);
-    Written { key, before, status, result }
+    let (params, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(&body));
+    let result = call(format!("patch status of EventDestination {key}"), api.patch_status(&key.name, &params, &patch)).await;
+    Written { key, before, status, result: result.map(drop) }
 }
 
 /// How a status differs from the one that was written.
