@@ -17,12 +17,17 @@ const PURE: &[&str] = &[
     "worker::attempt",
     "worker::retry",
     "worker::halt",
+    "operator::workers::build",
+    "operator::workers::placement",
+    "operator::workers::memory",
+    "operator::workers::health",
     "operator::board::entry",
     "operator::events::notes",
     "operator::status::make",
     "receiver::check",
     "receiver::seen",
     "operator::rbac",
+    "operator::address",
 ];
 
 /// Plain data of modules that are not pure, for pure ones to take.

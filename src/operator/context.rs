@@ -1,9 +1,10 @@
 //! What every reconcile shares.
 
+use super::backoff::Backoff;
 use super::board::{Board, Key};
 use super::config::OperatorConfig;
-use super::error::Backoff;
 use super::events::Events;
+use super::kinds::Kinds;
 use super::leader::Leadership;
 use super::metrics::OperatorMetrics;
 use super::references::References;
@@ -12,10 +13,8 @@ use super::trigger::Trigger;
 use super::workers::Workers;
 use crate::api::EventDestination;
 use crate::bus::Supervisor;
-use kube::Client;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
-use std::sync::Arc;
 
 /// An object as it is watched: one that does not parse is a value like any other.
 pub type Watched = DeserializeGuard<EventDestination>;
@@ -24,8 +23,8 @@ pub type Watched = DeserializeGuard<EventDestination>;
 pub struct Context {
     /// What the admin configures.
     pub config: OperatorConfig,
-    /// The API server.
-    pub client: Client,
+    /// The API server, and what it serves.
+    pub kinds: Kinds,
     /// Every object, as last seen.
     pub store: Store<Watched>,
     /// What is known of each destination.
@@ -47,7 +46,7 @@ pub struct Context {
     /// Delays of objects that fail.
     pub backoff: Backoff,
     /// Where it counts.
-    pub metrics: Arc<OperatorMetrics>,
+    pub metrics: OperatorMetrics,
 }
 
 /// The key of an object.

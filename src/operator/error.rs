@@ -35,6 +35,12 @@ pub enum Error {
     /// Another operator leads now.
     #[error("no longer the leader")]
     NotLeading,
+    /// Redis holds a newer revision of the route.
+    #[error("redis holds a newer revision of the route of {0}")]
+    Stale(String),
+    /// Someone else's destination of the same name uses the same Redis.
+    #[error("a destination {0} of another cluster or of a standalone is in this redis; rename one of them, or use another bus or redis")]
+    NameTaken(String),
 }
 
 impl Error {
@@ -42,6 +48,15 @@ impl Error {
     pub fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
         let doing = doing.into();
         move |source| Error::Api { doing, source: Box::new(source) }
+    }
+
+    /// Reason of the conditions of an object that could not be applied for it; `None` where it passes by itself, or nobody could be told.
+    pub fn reason(&self) -> Option<&'static str> {
+        match self.class() {
+            Class::Redis => Some("RedisUnavailable"),
+            Class::Forbidden | Class::Invalid | Class::Internal => Some("ApplyFailed"),
+            Class::Unavailable | Class::Conflict | Class::NotFound | Class::Terminating | Class::NotLeading => None,
+        }
     }
 
     /// Its class.
@@ -52,6 +67,8 @@ impl Error {
             Error::Redis(connection::Error::TooNew { bus: _, version: _ } | connection::Error::Protocol(_)) => Class::Internal,
             Error::Redis(_) => Class::Redis,
             Error::NotLeading => Class::NotLeading,
+            Error::Stale(_) => Class::Conflict,
+            Error::NameTaken(_) => Class::Invalid,
         }
     }
 }

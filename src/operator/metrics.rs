@@ -98,6 +98,10 @@ pub struct OperatorMetrics {
     pub status_writes: Counter,
     /// Annotations written on worker pods, so that their kubelet looks at a changed plan at once.
     pub nudges: Counter,
+    /// Kubernetes Events told.
+    pub events: Counter,
+    /// Kubernetes Events that could not be told.
+    pub events_failed: Counter,
     reconciles: Family<ResultLabel, Counter>,
     reconcile_failures: Family<ClassLabel, Counter>,
     status_failures: Family<ClassLabel, Counter>,
@@ -112,6 +116,8 @@ impl Default for OperatorMetrics {
             reconcile_duration: Histogram::new(DURATIONS),
             status_writes: Counter::default(),
             nudges: Counter::default(),
+            events: Counter::default(),
+            events_failed: Counter::default(),
             reconciles: Family::default(),
             reconcile_failures: Family::default(),
             status_failures: Family::default(),
@@ -137,6 +143,8 @@ impl OperatorMetrics {
             reconcile_duration,
             status_writes,
             nudges,
+            events,
+            events_failed,
             reconciles,
             reconcile_failures,
             status_failures,
@@ -152,6 +160,8 @@ impl OperatorMetrics {
         registry.register("operator_status_failures", "Statuses that could not be written, by kind of failure", status_failures);
         registry.register("operator_lease_failures", "Looks at the lease and renewals that failed, by kind of failure", lease_failures);
         registry.register("operator_nudges", "Annotations of worker pods that make their kubelet look at a changed plan", nudges);
+        registry.register("operator_events", "Kubernetes Events told", events);
+        registry.register("operator_events_failed", "Kubernetes Events that could not be told", events_failed);
         metrics
     }
 

@@ -25,6 +25,7 @@ pub mod dereference;
 pub mod error;
 pub mod events;
 pub mod finalizer;
+pub mod kinds;
 pub mod leader;
 pub mod metrics;
 pub mod objects;
@@ -42,4 +43,4 @@ pub mod watch;
 pub mod workers;
 
 pub use config::OperatorConfig;
-pub use run::run;
+pub use run::{Ended, Surroundings, run};

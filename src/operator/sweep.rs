@@ -4,7 +4,7 @@
 //! is gone, because what we watch may be behind.
 
 use super::board::Key;
-use super::call;
+use super::api::call;
 use super::context::{Context, key_of};
 use super::error::Error;
 use crate::api::EventDestination;
@@ -56,17 +56,17 @@ async fn sweep(context: &Context) -> Result<(), Error> {
             if !is_gone(context, &key, uid).await? {
                 continue;
             }
-            context.leadership.require()?;
+            context.leadership.check()?;
             let deleted = routing::delete(&link, bus, uid, &key.to_string()).await?;
             context.routes.forget(uid);
             tracing::warn!(destination = %key, uid, bus, backlog = deleted.backlog, "removed from redis: its object is gone");
         }
     }
-    for (uid, key) in context.workers.orphans(|uid| present.contains_key(uid)) {
-        if is_gone(context, &key, &uid).await? {
-            context.leadership.require()?;
-            context.workers.remove(&uid).await?;
-            tracing::warn!(destination = %key, uid, "removed its worker: its object is gone");
+    for orphan in context.workers.orphans(|uid| present.contains_key(uid)).await? {
+        let key = Key { namespace: orphan.namespace, name: orphan.name };
+        if is_gone(context, &key, &orphan.uid).await? {
+            context.workers.remove(&orphan.uid).await?;
+            tracing::warn!(destination = %key, uid = orphan.uid, "removed its worker: its object is gone");
         }
     }
     Ok(())
@@ -74,8 +74,7 @@ async fn sweep(context: &Context) -> Result<(), Error> {
 
 /// Whether Redis holds something else than what was written last.
 fn differs(context: &Context, bus: &str, uid: &str, held: &std::collections::BTreeMap<String, Route>) -> bool {
-    let last = context.routes.last(uid).filter(|_| context.board.bus(uid).as_deref() == Some(bus));
-    last.is_some_and(|route| held.get(uid) != Some(&route))
+    context.routes.last(uid).is_some_and(|(on, route)| on == bus && held.get(uid) != Some(&route))
 }
 
 fn by_uid(store: &Store<super::context::Watched>) -> HashMap<String, Key> {
@@ -84,7 +83,7 @@ fn by_uid(store: &Store<super::context::Watched>) -> HashMap<String, Key> {
 
 /// Asks the API server itself.
 async fn is_gone(context: &Context, key: &Key, uid: &str) -> Result<bool, Error> {
-    let api: Api<EventDestination> = Api::namespaced(context.client.clone(), &key.namespace);
+    let api: Api<EventDestination> = Api::namespaced(context.kinds.client().clone(), &key.namespace);
     let found = call(format!("get EventDestination {key}"), api.get_metadata_opt(&key.name)).await?;
     Ok(found.is_none_or(|object| object.meta().uid.as_deref() != Some(uid)))
 }

@@ -76,21 +76,22 @@ pub fn check(destination: &EventDestination, config: &OperatorConfig) -> Result<
     Ok(())
 }
 
-/// What is to be applied, of a destination that passed [`check`] and was resolved.
+/// What is to be applied, of a destination that passed [`check`] and was resolved. `named` gives a plan its `id`.
 ///
 /// # Errors
 /// What of its spec cannot be run.
 pub fn validate(
     destination: &EventDestination,
     resolved: Result<Resolved, Vec<Problem>>,
+    named: impl Fn(Plan) -> Plan,
     owner: &str,
     config: &OperatorConfig,
 ) -> Result<Validated, Rejection> {
-    let Resolved { plan, mut route, bus, start } = resolved.map_err(|problems| rejection(&problems))?;
+    let Resolved { plan, mut route, bus, start, drain: _ } = resolved.map_err(|problems| rejection(&problems))?;
     let replicas = config.settings.buses.get(&bus).map_or(0, |bus| bus.durability.replicas);
     owner.clone_into(&mut route.owner);
     let plan = match plan {
-        Ok(plan) => Some(Plan { replicas, ..plan }),
+        Ok(plan) => Some(named(Plan { replicas, ..plan })),
         Err(problems) => {
             route.unresolved = problems.first().map(|first| plan::Unresolved { reason: first.reason.to_string(), message: text(&problems) });
             None

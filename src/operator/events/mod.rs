@@ -9,11 +9,10 @@ pub use notes::{Note, notes};
 
 use crate::api::{API_VERSION, EventDestinationStatus, KIND};
 use crate::operator::board::Key;
+use crate::operator::metrics::OperatorMetrics;
 use crate::shutdown::Shutdown;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::registry::Registry;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -39,22 +38,7 @@ struct Told {
 #[derive(Clone, Debug)]
 pub struct Events {
     sender: mpsc::Sender<Told>,
-    metrics: EventMetrics,
-}
-
-/// Counts Events. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct EventMetrics {
-    told: Counter,
-    failed: Counter,
-}
-
-impl EventMetrics {
-    /// Registers `posthorn_operator_events_total` and `posthorn_operator_events_failed_total`.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.register("posthorn_operator_events", "Kubernetes Events that were told", self.told.clone());
-        registry.register("posthorn_operator_events_failed", "Kubernetes Events that could not be told", self.failed.clone());
-    }
+    metrics: OperatorMetrics,
 }
 
 /// Tells Events to the API server.
@@ -62,12 +46,12 @@ pub struct Teller {
     client: kube::Client,
     reporter: Reporter,
     receiver: mpsc::Receiver<Told>,
-    metrics: EventMetrics,
+    metrics: OperatorMetrics,
 }
 
 impl Events {
     /// `identity`: name of this process, the pod's.
-    pub fn new(client: kube::Client, identity: &str, metrics: EventMetrics) -> (Events, Teller) {
+    pub fn new(client: kube::Client, identity: &str, metrics: OperatorMetrics) -> (Events, Teller) {
         let (sender, receiver) = mpsc::channel(MOST_WAITING);
         let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: Some(identity.to_owned()) };
         (Events { sender, metrics: metrics.clone() }, Teller { client, reporter, receiver, metrics })
@@ -95,7 +79,7 @@ impl Events {
             ..ObjectReference::default()
         };
         if self.sender.try_send(Told { about, note, single }).is_err() {
-            self.metrics.failed.inc();
+            self.metrics.events_failed.inc();
         }
     }
 }
@@ -145,13 +129,13 @@ impl Teller {
         };
         let failure = match tokio::time::timeout(TIMEOUT, publish).await {
             Ok(Ok(())) => {
-                self.metrics.told.inc();
+                self.metrics.events.inc();
                 return;
             }
             Ok(Err(error)) => error.to_string(),
             Err(elapsed) => elapsed.to_string(),
         };
-        self.metrics.failed.inc();
+        self.metrics.events_failed.inc();
         // in a namespace that is being deleted nothing can be created
         tracing::debug!(
             namespace = about.namespace,

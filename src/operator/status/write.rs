@@ -6,13 +6,12 @@ use crate::api::status::Condition;
 use crate::api::{API_VERSION, EventDestination, EventDestinationStatus, KIND};
 use crate::operator::board::{Board, Entry, Key};
 use crate::operator::events::Events;
+use crate::operator::api::call;
+use crate::operator::error::{Class, Error};
 use crate::operator::leader::Leadership;
+use crate::operator::metrics::OperatorMetrics;
 use crate::shutdown::Shutdown;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +20,6 @@ use tokio::time::Instant;
 
 /// The field manager of statuses.
 pub const FIELD_MANAGER: &str = "posthorn-operator-status";
-/// Longest wait for the API server.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// Most writes under way.
 const AT_ONCE: usize = 8;
 /// How often a process that does not lead looks whether it does.
@@ -31,42 +28,13 @@ const STANDBY: Duration = Duration::from_secs(1);
 /// What is wrong with the Deployment of this name, for a person.
 pub type Trouble = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResultLabel {
-    result: &'static str,
-}
-
-/// Counts writes of statuses. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct WriteMetrics(Family<ResultLabel, Counter>);
-
-impl WriteMetrics {
-    /// Registers `posthorn_operator_status_writes_total` by result: `Written`, or the class of the error.
-    pub fn register(&self, registry: &mut Registry) {
-        self.count(WRITTEN, 0);
-        registry.register("posthorn_operator_status_writes", "Writes of the status of EventDestinations, by result", self.0.clone());
-    }
-
-    fn count(&self, result: &'static str, by: u64) {
-        self.0.get_or_create(&ResultLabel { result }).inc_by(by);
-    }
-}
-
-const WRITTEN: &str = "Written";
-const GONE: &str = "Gone";
-
-/// Class of what came of a write, a label.
-fn class(error: &kube::Error) -> &'static str {
-    let kube::Error::Api(status) = error else { return "Unreachable" };
-    match status.code {
-        404 => GONE,
-        401 | 403 => "Forbidden",
-        // the uid is another: it was deleted and made again
-        409 => GONE,
-        422 if status.message.contains("uid") => GONE,
-        400 | 422 => "Invalid",
-        429 => "Throttled",
-        _ => "ServerError",
+/// Whether the object is gone, or another of its name was made since.
+fn is_gone(error: &Error) -> bool {
+    match error.class() {
+        // a conflict: the UID is another
+        Class::NotFound | Class::Conflict => true,
+        Class::Invalid => error.to_string().contains("uid"),
+        _ => false,
     }
 }
 
@@ -77,7 +45,7 @@ pub struct StatusWriter {
     leadership: Leadership,
     events: Events,
     trouble: Trouble,
-    metrics: WriteMetrics,
+    metrics: OperatorMetrics,
     pace: Pace,
     under_way: JoinSet<Written>,
 }
@@ -87,7 +55,7 @@ struct Written {
     key: Key,
     before: Entry,
     status: EventDestinationStatus,
-    result: Result<(), &'static str>,
+    result: Result<(), Error>,
 }
 
 impl StatusWriter {
@@ -98,7 +66,7 @@ impl StatusWriter {
         leadership: Leadership,
         events: Events,
         trouble: Trouble,
-        metrics: WriteMetrics,
+        metrics: OperatorMetrics,
         per_second: u32,
     ) -> StatusWriter {
         let pace = Pace::new(per_second, Instant::now());
@@ -161,16 +129,21 @@ impl StatusWriter {
     fn ended(&mut self, written: Written) {
         let Written { key, before, status, result } = written;
         let now = Instant::now();
-        self.metrics.count(result.err().unwrap_or(WRITTEN), 1);
         match result {
             Ok(()) => {
+                self.metrics.status_writes.inc();
                 self.pace.done(&key, true, now);
                 self.board.written(&key, &before.uid, status.clone());
                 self.events.transition(&key, &before.uid, &before.status, &status);
             }
-            // whoever watches it says so too, and removes it from the board
-            Err(GONE) => self.pace.failed(&key, now),
-            Err(_) => {
+            Err(error) if is_gone(&error) => {
+                // whoever watches it says so too, and removes it from the board
+                tracing::debug!(destination = %key, %error, "the object of a status is gone");
+                self.pace.failed(&key, now);
+            }
+            Err(error) => {
+                tracing::warn!(destination = %key, class = error.class().word(), %error, "a status was not written; tried again");
+                self.metrics.status_failed(error.class());
                 self.pace.failed(&key, now);
                 self.plan(&key);
             }
@@ -196,21 +169,9 @@ async fn write(client: kube::Client, key: Key, before: Entry, status: EventDesti
     let kind = ApiResource::erase::<EventDestination>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(client, &key.namespace, &kind);
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    let result = match tokio::time::timeout(TIMEOUT, api.patch_status(&key.name, &params, &Patch::Apply(&body))).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(log(&key, class(&error), &error)),
-        Err(elapsed) => Err(log(&key, "Timeout", &elapsed)),
-    };
+    let patch = Patch::Apply(&body);
+    let result = call(format!("patch status of EventDestination {key}"), api.patch_status(&key.name, &params, &patch)).await.map(drop);
     Written { key, before, status, result }
-}
-
-fn log(key: &Key, class: &'static str, error: &dyn std::fmt::Display) -> &'static str {
-    if class == GONE {
-        tracing::debug!(destination = %key, %error, "the object of a status is gone");
-    } else {
-        tracing::warn!(destination = %key, class, %error, "a status was not written; tried again");
-    }
-    class
 }
 
 /// How a status differs from the one that was written.

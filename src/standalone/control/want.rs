@@ -22,7 +22,7 @@ pub fn destinations(contents: &BTreeMap<Key, Object>) -> BTreeMap<String, Result
     let mut destinations = BTreeMap::new();
     for (key, object) in contents {
         if let Object::EventDestination(destination) = object {
-            let resolved = plan::resolve(destination, "", &objects);
+            let resolved = plan::resolve(destination, "", &objects, &plan::Surroundings::Standalone);
             destinations.insert(format!("{}/{}", key.namespace, key.name), resolved.map(Destination::from).map_err(text));
         }
     }
@@ -48,7 +48,7 @@ fn references(contents: &BTreeMap<Key, Object>) -> Objects {
 
 impl From<plan::Resolved> for Destination {
     fn from(resolved: plan::Resolved) -> Destination {
-        let plan::Resolved { plan, route, bus, start } = resolved;
+        let plan::Resolved { plan, route, bus, start, drain: _ } = resolved; // `Drain` is refused outside a cluster
         let (start, start_from) = match start {
             plan::Start::Latest => (routing::Start::Latest, "Latest"),
             plan::Start::Earliest => (routing::Start::Earliest, "Earliest"),
