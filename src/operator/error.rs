@@ -184,7 +184,8 @@ fn told(error: &kube::Error) -> String {
         other => chain(other),
     };
     if text.len() > TOLD {
-        text.truncate(text.floor_char_boundary(TOLD));
+        let end = (0..=TOLD).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
         text.push('…');
     }
     if class_of_api(error) == Class::Forbidden {
