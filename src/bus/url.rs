@@ -41,6 +41,12 @@ impl fmt::Debug for RedisUrl {
 }
 
 impl RedisUrl {
+    /// As it was given, if it holds no password: fit for a place that others can read.
+    pub fn without_password(&self) -> Option<&str> {
+        let info = self.0.as_str().into_connection_info().ok()?;
+        info.redis_settings().password().is_none().then_some(&self.0)
+    }
+
     /// A client for one more connection: no Nagle, keep-alive, so that a dead peer is noticed.
     pub(super) fn client(&self) -> Result<Client, RedisError> {
         let mut info = self.0.as_str().into_connection_info()?;

@@ -7,6 +7,7 @@ pub mod generate;
 pub mod get;
 pub mod ingest;
 pub mod names;
+pub mod operator;
 pub mod output;
 pub mod receiver;
 pub mod retry;
@@ -44,6 +45,7 @@ enum Command {
     Ingest(ingest::Ingest),
     Router(router::Args),
     Worker(worker::Args),
+    Operator(operator::Args),
     Get(get::Get),
     Send(send::Send),
     Dead(dead::Dead),
@@ -58,7 +60,7 @@ impl Command {
     /// What is logged where nobody asked for something else: a command says itself what went wrong.
     fn log(&self) -> &'static str {
         match self {
-            Command::Standalone(_) | Command::Ingest(_) | Command::Router(_) | Command::Worker(_) => "info",
+            Command::Standalone(_) | Command::Ingest(_) | Command::Router(_) | Command::Worker(_) | Command::Operator(_) => "info",
             _ => "error",
         }
     }
@@ -77,6 +79,7 @@ impl Cli {
             Command::Ingest(args) => args.run().await,
             Command::Router(args) => router::run(args).await,
             Command::Worker(args) => worker::run(args).await,
+            Command::Operator(args) => operator::run(args).await,
             Command::Get(args) => args.run().await,
             Command::Send(args) => args.run().await,
             Command::Dead(args) => args.run().await,
