@@ -26,8 +26,8 @@ const PURE: &[&str] = &[
     "operator::status::make",
     "receiver::check",
     "receiver::seen",
-    "operator::rbac",
     "operator::address",
+    "operator::rbac",
 ];
 
 /// Plain data of modules that are not pure, for pure ones to take.

@@ -4,9 +4,9 @@ use super::role::RoleArgs;
 use super::setting::Setting;
 use crate::admin::Metrics;
 use crate::api::spec::Isolation;
-use crate::operator::{self, Surroundings};
 use crate::operator::config::{OperatorConfig, WorkersConfig};
 use crate::operator::metrics::OperatorMetrics;
+use crate::operator::{self, Surroundings};
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use std::path::{Path, PathBuf};
@@ -69,9 +69,9 @@ impl std::str::FromStr for IsolationArg {
 /// # Errors
 /// If it cannot start, or has lost the lease.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut kube_config = kube::Config::infer().await.context(
-        "no cluster: neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor the service account of a pod was found",
-    )?;
+    let mut kube_config = kube::Config::infer()
+        .await
+        .context("no cluster: neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor the service account of a pod was found")?;
     // each call has a deadline of ours, and is repeated by whoever wanted it
     kube_config.default_retry = false;
     let default = args.isolation.0.map_or(Isolation::Shared, |isolation| isolation.0);

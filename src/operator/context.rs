@@ -4,7 +4,6 @@ use super::backoff::Backoff;
 use super::board::{Board, Key};
 use super::config::OperatorConfig;
 use super::events::Events;
-use super::kinds::Kinds;
 use super::leader::Leadership;
 use super::metrics::OperatorMetrics;
 use super::references::References;
@@ -13,6 +12,7 @@ use super::trigger::Trigger;
 use super::workers::Workers;
 use crate::api::EventDestination;
 use crate::bus::Supervisor;
+use kube::Client;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
 
@@ -23,8 +23,8 @@ pub type Watched = DeserializeGuard<EventDestination>;
 pub struct Context {
     /// What the admin configures.
     pub config: OperatorConfig,
-    /// The API server, and what it serves.
-    pub kinds: Kinds,
+    /// The API server.
+    pub client: Client,
     /// Every object, as last seen.
     pub store: Store<Watched>,
     /// What is known of each destination.

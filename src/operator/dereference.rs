@@ -2,9 +2,9 @@
 
 mod reference;
 
+use super::api::call;
 use super::board::Key;
 use super::error::Error;
-use super::kinds::Kinds;
 use super::references::{Kind, References, Target, Versions};
 use crate::api::EventDestination;
 use crate::api::objects::{ALLOW_LABEL, Objects, SecretObject};
@@ -13,7 +13,7 @@ use crate::plan::{Address, Plan, Surroundings};
 use aws_lc_rs::digest;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Api;
+use kube::{Api, Client};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,6 +44,11 @@ pub struct Version {
 }
 
 impl Dereferenced {
+    /// The plan with its name.
+    pub fn named(&self, destination: &EventDestination, plan: Plan) -> Plan {
+        Plan { id: self.plan_id(destination, &plan), ..plan }
+    }
+
     /// A name for a plan that was made of this: another one whenever the plan is, and after each write of a Secret that it has a value of.
     ///
     /// Not a digest of those values: the name is shown in Redis, and a short value could be guessed from it.
@@ -63,9 +68,14 @@ impl Dereferenced {
 ///
 /// # Errors
 /// If the API server refuses or does not answer. Nothing is known then, and nothing should be changed.
-pub async fn dereference(kinds: &Kinds, key: &Key, destination: &EventDestination, references: &References) -> Result<Dereferenced, Error> {
+pub async fn dereference(
+    client: &Client,
+    key: &Key,
+    destination: &EventDestination,
+    references: &References,
+) -> Result<Dereferenced, Error> {
     let wanted = Wanted::of(&destination.spec.sink);
-    let mut fetch = Fetch { kinds, key, references, versions: Vec::new(), seen: Vec::new() };
+    let mut fetch = Fetch { client, key, references, versions: Vec::new(), seen: Vec::new() };
     let mut objects = Objects::default();
     for name in wanted.secrets {
         if let Some(secret) = fetch.secret(name).await? {
@@ -138,7 +148,7 @@ impl<'a> Wanted<'a> {
 
 /// What one destination fetches.
 struct Fetch<'a> {
-    kinds: &'a Kinds,
+    client: &'a Client,
     key: &'a Key,
     references: &'a References,
     versions: Vec<Version>,
@@ -147,7 +157,7 @@ struct Fetch<'a> {
 
 impl Fetch<'_> {
     async fn secret(&mut self, name: &str) -> Result<Option<SecretObject>, Error> {
-        let api = Api::<Secret>::namespaced(self.kinds.client().clone(), &self.key.namespace);
+        let api = Api::<Secret>::namespaced(self.client.clone(), &self.key.namespace);
         let target = self.in_own_namespace(Kind::Secret, name);
         let Some(Secret { metadata, type_, data, .. }) = self.get(&api, "Secret", target).await? else { return Ok(None) };
         let label = metadata.labels.as_ref().and_then(|labels| labels.get(ALLOW_LABEL));
@@ -158,7 +168,7 @@ impl Fetch<'_> {
     }
 
     async fn config_map(&mut self, name: &str) -> Result<Option<BTreeMap<String, String>>, Error> {
-        let api = Api::<ConfigMap>::namespaced(self.kinds.client().clone(), &self.key.namespace);
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), &self.key.namespace);
         let target = self.in_own_namespace(Kind::ConfigMap, name);
         Ok(self.get(&api, "ConfigMap", target).await?.map(|config_map| config_map.data.unwrap_or_default()))
     }
@@ -177,7 +187,7 @@ impl Fetch<'_> {
             return Ok(None);
         }
         self.references.looking(self.key, target.clone());
-        let object = api.get_opt(&name).await.map_err(Error::api(format!("get {kind} {}/{name}", target.namespace)))?;
+        let object = call(format!("get {kind} {}/{name}", target.namespace), api.get_opt(&name)).await?;
         let versions = object.iter().map(|object| version(kind, object.meta()));
         let versions: Vec<Version> = versions.collect();
         self.seen.push((target, versions.iter().map(|version| (name.clone(), version.resource_version.clone())).collect()));

@@ -1,7 +1,7 @@
 //! Our finalizer: an object is not gone before what it holds in Redis and in the release namespace is.
 
-use super::board::Key;
 use super::api::{call, is_missing};
+use super::board::Key;
 use super::error::Error;
 use crate::api::EventDestination;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

@@ -7,7 +7,7 @@ use kube::discovery::{self, Scope};
 use kube::error::DiscoveryError;
 use kube::{Client, Error};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The API group of ReferenceGrants, and its versions, newest first.
 const GATEWAY: &str = "gateway.networking.k8s.io";
@@ -22,24 +22,13 @@ pub struct Served {
     pub namespaced: bool,
 }
 
-/// Finds kinds, and remembers those that are there. Cheap to clone.
-#[derive(Clone)]
+/// Finds kinds, and remembers those that are there.
+#[derive(Debug, Default)]
 pub struct Kinds {
-    client: Client,
-    found: Arc<Mutex<HashMap<Kind, Served>>>,
+    found: Mutex<HashMap<Kind, Served>>,
 }
 
 impl Kinds {
-    /// Asks by this client.
-    pub fn new(client: Client) -> Kinds {
-        Kinds { client, found: Arc::default() }
-    }
-
-    /// The client.
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-
     fn found(&self) -> MutexGuard<'_, HashMap<Kind, Served>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -48,7 +37,7 @@ impl Kinds {
     ///
     /// # Errors
     /// If the API server does not answer.
-    pub async fn find(&self, kind: &Kind) -> Result<Option<Served>, Error> {
+    pub async fn find(&self, client: &Client, kind: &Kind) -> Result<Option<Served>, Error> {
         let builtin = |resource| Ok(Some(Served { resource, namespaced: true }));
         let asked = match kind {
             Kind::Secret => return builtin(ApiResource::erase::<Secret>(&())),
@@ -61,7 +50,7 @@ impl Kinds {
             return Ok(Some(served.clone()));
         }
         for gvk in asked {
-            if let Some(served) = self.ask(&gvk).await? {
+            if let Some(served) = ask(client, &gvk).await? {
                 self.found().insert(kind.clone(), served.clone());
                 return Ok(Some(served));
             }
@@ -73,13 +62,13 @@ impl Kinds {
     pub fn forget(&self, kind: &Kind) {
         self.found().remove(kind);
     }
+}
 
-    async fn ask(&self, gvk: &GroupVersionKind) -> Result<Option<Served>, Error> {
-        match discovery::pinned_kind(&self.client, gvk).await {
-            Ok((resource, capabilities)) => Ok(Some(Served { resource, namespaced: capabilities.scope == Scope::Namespaced })),
-            Err(Error::Api(status)) if status.is_not_found() => Ok(None),
-            Err(Error::Discovery(DiscoveryError::MissingKind(_))) => Ok(None),
-            Err(error) => Err(error),
-        }
+async fn ask(client: &Client, gvk: &GroupVersionKind) -> Result<Option<Served>, Error> {
+    match discovery::pinned_kind(client, gvk).await {
+        Ok((resource, capabilities)) => Ok(Some(Served { resource, namespaced: capabilities.scope == Scope::Namespaced })),
+        Err(Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(Error::Discovery(DiscoveryError::MissingKind(_))) => Ok(None),
+        Err(error) => Err(error),
     }
 }

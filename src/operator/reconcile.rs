@@ -5,13 +5,13 @@ use super::board::{Applied, Key, Outcome, Reconciled};
 use super::cleanup::{self, Progress};
 use super::context::{Context, Watched, key_of};
 use super::error::Error;
-use super::validate::{self, Rejection, Validated};
 use super::metrics::ReconcileResult;
+use super::validate::{self, Rejection, Validated};
 use super::workers::Destination;
 use super::{dereference, finalizer};
 use crate::api::{EventDestination, EventDestinationStatus};
 use crate::failpoint;
-use crate::plan::{self, Plan};
+use crate::plan;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
@@ -80,7 +80,7 @@ async fn pass(object: &Watched, key: &Key, context: &Context) -> Passed {
     };
     if !finalizer::is_on(metadata) {
         context.leadership.check()?;
-        finalizer::add(context.kinds.client(), key, metadata).await?;
+        finalizer::add(&context.client, key, metadata).await?;
         failpoint::hit("operator.finalizer", &key.name);
         // the change that we just made is the next reason to reconcile
         return Ok((ReconcileResult::Applied, Action::await_change()));
@@ -109,12 +109,12 @@ async fn wanted(context: &Context, key: &Key, destination: &EventDestination) ->
     if let Err(rejection) = validate::check(destination, &context.config) {
         return Ok(Err(rejection));
     }
-    let found = dereference::dereference(&context.kinds, key, destination, &context.references).await?;
+    let found = dereference::dereference(&context.client, key, destination, &context.references).await?;
     failpoint::hit("operator.dereferenced", &key.name);
     let uid = destination.metadata.uid.as_deref().unwrap_or_default();
     let resolved = plan::resolve(destination, uid, &found.objects, &found.surroundings);
-    let named = |plan: Plan| Plan { id: found.plan_id(destination, &plan), ..plan };
-    Ok(validate::validate(destination, resolved, named, context.routes.owner(), &context.config))
+    let validated = validate::validate(destination, resolved, context.routes.owner(), &context.config);
+    Ok(validated.map(|wanted| Validated { plan: wanted.plan.map(|plan| found.named(destination, plan)), ..wanted }))
 }
 
 /// Redis first: once it is routed no event is missed, whatever becomes of the worker.
@@ -151,7 +151,7 @@ async fn delete(context: &Context, key: &Key, metadata: &ObjectMeta, object: Opt
         Progress::Done => {}
     }
     failpoint::hit("operator.cleaned", &key.name);
-    finalizer::remove(context.kinds.client(), key, metadata).await?;
+    finalizer::remove(&context.client, key, metadata).await?;
     context.references.forget(key);
     context.board.remove(key);
     Ok((ReconcileResult::Deleted, Action::await_change()))

@@ -4,6 +4,7 @@
 //! nothing, so the listing that every watch begins with, and its repetition after a break, wakes only those who missed something.
 
 use super::board::Key;
+use super::kinds::Kinds;
 use kube::api::GroupVersionKind;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +47,7 @@ pub struct References(Arc<Inner>);
 struct Inner {
     index: Mutex<Index>,
     new_kind: Notify,
+    kinds: Kinds,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +83,11 @@ struct Seen {
 impl References {
     fn index(&self) -> MutexGuard<'_, Index> {
         self.0.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the API server serves the kinds.
+    pub fn served(&self) -> &Kinds {
+        &self.0.kinds
     }
 
     /// A destination is about to look at a target. From now on each change of it wakes the destination.

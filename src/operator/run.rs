@@ -4,9 +4,8 @@ use super::backoff::Backoff;
 use super::board::{Board, Key};
 use super::context::{Context, Watched, key_of};
 use super::events::Events;
-use super::kinds::Kinds;
 use super::leader::{Leader, Lost};
-use super::metrics::{ObjectState, OperatorMetrics};
+use super::metrics::OperatorMetrics;
 use super::observe::Observer;
 use super::references::References;
 use super::routes::Routes;
@@ -24,7 +23,6 @@ use kube::runtime::{Controller, controller, watcher};
 use kube::{Api, Client, ResourceExt};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 /// How many objects are reconciled at a time.
@@ -35,8 +33,6 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_secs(2);
 /// How often objects are counted by state.
 const COUNT: Duration = Duration::from_secs(5);
-/// Objects whose references changed and that wait to be asked for.
-const CHANGED: usize = 256;
 
 /// What the operator is given.
 pub struct Surroundings {
@@ -103,7 +99,7 @@ pub async fn run(config: OperatorConfig, surroundings: Surroundings) -> Result<(
         events,
         backoff: Backoff::new(metrics.clone()),
         routes: Routes::new(&cluster, &config.namespace),
-        kinds: Kinds::new(client),
+        client,
         references: References::default(),
         config,
         store,
@@ -151,7 +147,7 @@ async fn work(context: Arc<Context>, changes: workers::Changes, shutdown: Shutdo
     context.trigger.many(context.store.state().iter().map(|object| key_of(&**object)));
     let others = async {
         tokio::join!(
-            follow_references(&context),
+            watch::references(context.client.clone(), context.references.clone(), context.trigger.clone()),
             follow_workers(&context, changes),
             repair(&context),
             observer(&context).run(shutdown.clone()),
@@ -179,7 +175,7 @@ fn writer(context: &Arc<Context>) -> StatusWriter {
     };
     StatusWriter::new(
         context.board.clone(),
-        context.kinds.client().clone(),
+        context.client.clone(),
         context.leadership.clone(),
         context.events.clone(),
         trouble,
@@ -199,17 +195,6 @@ async fn control(context: Arc<Context>, shutdown: Shutdown) {
         // failures are told by class; an object that is no longer in the store needs nothing
         .for_each(|_| std::future::ready(()))
         .await;
-}
-
-/// A Secret, Service or grant that an object refers to has changed.
-async fn follow_references(context: &Context) {
-    let (sender, mut changed) = mpsc::channel(CHANGED);
-    let pass_on = async {
-        while let Some(key) = changed.recv().await {
-            context.trigger.one(key);
-        }
-    };
-    tokio::join!(watch::references(context.kinds.clone(), context.references.clone(), sender), pass_on);
 }
 
 /// Somebody changed or deleted what an object has in the release namespace.
@@ -232,8 +217,7 @@ async fn repair(context: &Context) {
 
 async fn count(context: &Context) {
     loop {
-        let states = context.board.states();
-        context.metrics.set_objects(states.iter().flat_map(|(reason, count)| std::iter::repeat_n(ObjectState::of(reason), *count)));
+        context.metrics.set_objects(context.board.states());
         tokio::time::sleep(COUNT).await;
     }
 }

@@ -3,8 +3,8 @@
 //! What is missing or differs is reconciled. What belongs to nobody, and is ours, is deleted: but only after the API server itself has said that the object
 //! is gone, because what we watch may be behind.
 
-use super::board::Key;
 use super::api::call;
+use super::board::Key;
 use super::context::{Context, key_of};
 use super::error::Error;
 use crate::api::EventDestination;
@@ -83,7 +83,7 @@ fn by_uid(store: &Store<super::context::Watched>) -> HashMap<String, Key> {
 
 /// Asks the API server itself.
 async fn is_gone(context: &Context, key: &Key, uid: &str) -> Result<bool, Error> {
-    let api: Api<EventDestination> = Api::namespaced(context.kinds.client().clone(), &key.namespace);
+    let api: Api<EventDestination> = Api::namespaced(context.client.clone(), &key.namespace);
     let found = call(format!("get EventDestination {key}"), api.get_metadata_opt(&key.name)).await?;
     Ok(found.is_none_or(|object| object.meta().uid.as_deref() != Some(uid)))
 }

@@ -66,34 +66,38 @@ pub fn check(destination: &EventDestination, config: &OperatorConfig) -> Result<
         return Err(Rejection::new("UnknownBus", format!("spec.bus: there is no bus {bus}; there are: {known}")));
     };
     if settings.allowed_namespaces.as_ref().is_some_and(|allowed| !allowed.iter().any(|one| one == namespace)) {
-        let message = format!("spec.bus: namespace {namespace} may not read bus {bus}; the cluster admin allows it in the bus's allowedNamespaces");
+        let message =
+            format!("spec.bus: namespace {namespace} may not read bus {bus}; the cluster admin allows it in the bus's allowedNamespaces");
         return Err(Rejection { reason: "BusNotAllowed", message, evicts: true });
     }
     if let Some(isolation) = destination.spec.isolation.filter(|isolation| !config.workers.allowed.contains(isolation)) {
         let allowed = config.workers.allowed.iter().map(|one| format!("{one:?}")).collect::<Vec<_>>().join(", ");
-        return Err(Rejection::new("IsolationNotAllowed", format!("spec.isolation: {isolation:?} is not allowed in this cluster; use {allowed} or leave it out")));
+        return Err(Rejection::new(
+            "IsolationNotAllowed",
+            format!("spec.isolation: {isolation:?} is not allowed in this cluster; use {allowed} or leave it out"),
+        ));
     }
     Ok(())
 }
 
-/// What is to be applied, of a destination that passed [`check`] and was resolved. `named` gives a plan its `id`.
+/// What is to be applied, of a destination that passed [`check`] and was resolved.
 ///
 /// # Errors
 /// What of its spec cannot be run.
 pub fn validate(
     destination: &EventDestination,
     resolved: Result<Resolved, Vec<Problem>>,
-    named: impl Fn(Plan) -> Plan,
     owner: &str,
     config: &OperatorConfig,
 ) -> Result<Validated, Rejection> {
-    let Resolved { plan, mut route, bus, start, drain: _ } = resolved.map_err(|problems| rejection(&problems))?;
+    let Resolved { plan, mut route, bus, start } = resolved.map_err(|problems| rejection(&problems))?;
     let replicas = config.settings.buses.get(&bus).map_or(0, |bus| bus.durability.replicas);
     owner.clone_into(&mut route.owner);
     let plan = match plan {
-        Ok(plan) => Some(named(Plan { replicas, ..plan })),
+        Ok(plan) => Some(Plan { replicas, ..plan }),
         Err(problems) => {
-            route.unresolved = problems.first().map(|first| plan::Unresolved { reason: first.reason.to_string(), message: text(&problems) });
+            route.unresolved =
+                problems.first().map(|first| plan::Unresolved { reason: first.reason.to_string(), message: text(&problems) });
             None
         }
     };

@@ -1,16 +1,18 @@
 //! The streams that say what changed.
 
+use super::api::call;
 use super::board::Key;
-use super::kinds::{Kinds, Served};
+use super::kinds::Served;
 use super::references::{Kind, References};
+use super::trigger::Trigger;
 use futures::{Stream, StreamExt};
+use kube::Client;
 use kube::api::{Api, DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, watcher::Config};
 use std::collections::HashMap;
 use std::pin::pin;
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
@@ -22,13 +24,13 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Objects in one page of a listing: what a watch holds at most.
 const PAGE: u32 = 250;
 
-/// Watches the metadata of all objects of the kinds that destinations refer to, for as long as any does, and sends each destination that has
-/// to look again. Keeps nothing of what it sees. Runs until dropped, or until nobody receives.
-pub async fn references(kinds: Kinds, references: References, changed: mpsc::Sender<Key>) {
+/// Watches the metadata of all objects of the kinds that destinations refer to, for as long as any does, and has each destination reconciled
+/// that has to look again. Keeps nothing of what it sees. Runs until dropped.
+pub async fn references(client: Client, references: References, trigger: Trigger) {
     let mut watches: HashMap<Kind, AbortHandle> = HashMap::new();
     let mut tasks = JoinSet::new();
     let mut prune = false;
-    while !changed.is_closed() {
+    loop {
         let wanted = references.kinds();
         if prune {
             watches.retain(|kind, watch| {
@@ -40,35 +42,35 @@ pub async fn references(kinds: Kinds, references: References, changed: mpsc::Sen
             });
         }
         for kind in wanted {
-            let watch = follow(kind.clone(), kinds.clone(), references.clone(), changed.clone());
+            let watch = follow(kind.clone(), client.clone(), references.clone(), trigger.clone());
             watches.entry(kind).or_insert_with(|| tasks.spawn(watch));
         }
-        while tasks.try_join_next().is_some() {}
+        while tasks.try_join_next().is_some() {} // those that were ended
         prune = timeout(MINUTE, references.new_kind()).await.is_err();
     }
 }
 
 /// Watches one kind, from when it is served until it is no more, and again.
-async fn follow(kind: Kind, kinds: Kinds, references: References, changed: mpsc::Sender<Key>) {
+async fn follow(kind: Kind, client: Client, references: References, trigger: Trigger) {
     loop {
-        let (served, waited) = served(&kind, &kinds).await;
+        let (served, waited) = served(&kind, &client, &references).await;
         if waited {
-            send(&changed, references.all(&kind)).await;
+            trigger.many(references.all(&kind));
         }
-        let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(kinds.client().clone(), &served.resource);
+        let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(client.clone(), &served.resource);
         let events = watcher(api, Config::default().page_size(PAGE)).default_backoff();
-        take(&kind, &served.resource.kind, events, &references, &changed).await;
-        kinds.forget(&kind);
-        send(&changed, references.all(&kind)).await;
+        take(&kind, &served.resource.kind, events, &references, &trigger).await;
+        references.served().forget(&kind);
+        trigger.many(references.all(&kind));
         sleep(RETRY).await;
     }
 }
 
 /// Waits until a kind is served; true if it had to.
-async fn served(kind: &Kind, kinds: &Kinds) -> (Served, bool) {
+async fn served(kind: &Kind, client: &Client, references: &References) -> (Served, bool) {
     let mut waited = false;
     loop {
-        let delay = match kinds.find(kind).await {
+        let delay = match call("", references.served().find(client, kind)).await {
             Ok(Some(served)) => return (served, waited),
             Ok(None) => MINUTE,
             Err(_) => RETRY, // told by the reconcile that needs it
@@ -85,7 +87,7 @@ async fn take(
     name: &str,
     events: impl Stream<Item = watcher::Result<Event<PartialObjectMeta<DynamicObject>>>>,
     references: &References,
-    changed: &mpsc::Sender<Key>,
+    trigger: &Trigger,
 ) {
     let mut events = pin!(events);
     let mut failing = false;
@@ -108,7 +110,7 @@ async fn take(
         };
         failing = fails;
         let Ok(event) = event else { continue };
-        send(changed, woken(kind, &event, references)).await;
+        trigger.many(woken(kind, &event, references));
     }
 }
 
@@ -140,19 +142,11 @@ fn woken(kind: &Kind, event: &Event<PartialObjectMeta<DynamicObject>>, reference
     }
 }
 
-async fn send(changed: &mpsc::Sender<Key>, keys: Vec<Key>) {
-    for key in keys {
-        if changed.send(key).await.is_err() {
-            return; // nobody wants to know any more
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::operator::references::{Target, Versions};
-    use futures::stream;
+    use futures::{FutureExt, stream};
 
     fn key() -> Key {
         Key { namespace: "shop".into(), name: "x".into() }
@@ -169,39 +163,35 @@ mod tests {
     }
 
     /// Whom events wake, where a destination saw version 1.
-    async fn wakes(events: Vec<watcher::Result<Event<PartialObjectMeta<DynamicObject>>>>) -> usize {
+    async fn wakes(events: Vec<watcher::Result<Event<PartialObjectMeta<DynamicObject>>>>) -> bool {
         let references = References::default();
         let target = Target { kind: Kind::Secret, namespace: "shop".into(), name: Some("s".into()) };
         references.looking(&key(), target.clone());
         references.looked(&key(), vec![(target, Versions::from([("s".into(), "1".into())]))]);
-        let (changed, mut woken) = mpsc::channel(16);
-        take(&Kind::Secret, "Secret", stream::iter(events), &references, &changed).await;
-        drop(changed);
-        let mut times = 0;
-        while let Some(found) = woken.recv().await {
-            assert_eq!(found, key());
-            times += 1;
-        }
-        times
+        let trigger = Trigger::default();
+        take(&Kind::Secret, "Secret", stream::iter(events), &references, &trigger).await;
+        let woken = pin!(trigger.stream()).next().now_or_never().flatten();
+        assert!(woken.is_none() || woken == Some(key()));
+        woken.is_some()
     }
 
     #[tokio::test]
     async fn a_listing_of_what_was_seen_wakes_nobody() {
-        assert_eq!(wakes(vec![Ok(Event::Init), Ok(Event::InitApply(secret("1"))), Ok(Event::InitDone)]).await, 0);
-        assert_eq!(wakes(vec![Ok(Event::Init), Ok(Event::InitApply(secret("2"))), Ok(Event::InitDone)]).await, 2);
-        assert_eq!(wakes(vec![Ok(Event::Init), Ok(Event::InitDone)]).await, 1);
+        assert!(!wakes(vec![Ok(Event::Init), Ok(Event::InitApply(secret("1"))), Ok(Event::InitDone)]).await);
+        assert!(wakes(vec![Ok(Event::Init), Ok(Event::InitApply(secret("2"))), Ok(Event::InitDone)]).await);
+        assert!(wakes(vec![Ok(Event::Init), Ok(Event::InitDone)]).await);
     }
 
     #[tokio::test]
     async fn changes_and_deletions_wake() {
-        assert_eq!(wakes(vec![Ok(Event::Apply(secret("1"))), Ok(Event::Apply(secret("2")))]).await, 1);
-        assert_eq!(wakes(vec![Ok(Event::Delete(secret("1")))]).await, 1);
+        assert!(wakes(vec![Ok(Event::Apply(secret("1"))), Ok(Event::Apply(secret("2")))]).await);
+        assert!(wakes(vec![Ok(Event::Delete(secret("1")))]).await);
     }
 
     #[tokio::test]
     async fn a_watch_goes_on_after_a_failure_and_ends_when_the_kind_is_gone() {
         let broken = |reason| vec![Ok(Event::Init), Err(failure(reason)), Ok(Event::Apply(secret("2")))];
-        assert_eq!(wakes(broken("InternalError")).await, 1);
-        assert_eq!(wakes(broken("NotFound")).await, 0);
+        assert!(wakes(broken("InternalError")).await);
+        assert!(!wakes(broken("NotFound")).await);
     }
 }

@@ -14,9 +14,6 @@ use std::fmt;
 use std::time::Duration;
 use url::Url;
 
-/// `drainTimeout` where it is left out.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-
 /// What one destination becomes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
@@ -28,8 +25,6 @@ pub struct Resolved {
     pub bus: String,
     /// Where a new queue begins.
     pub start: Start,
-    /// How long its events are delivered after it was deleted (`deletionPolicy: Drain`); `None` discards them at once.
-    pub drain: Option<Duration>,
 }
 
 /// Where destinations are run, and what `sink.http.ref` stands for there.
@@ -147,10 +142,10 @@ pub fn resolve(
         sink,
         ordering: spec::Ordering { mode: _, key_attribute: _, max_in_flight: _ }, // only Strict is not refused, and it has no others
         delivery,
-        limits: _,    // refused
-        isolation: _, // whose worker it is, not what the worker does
-        deletion_policy,
-        drain_timeout,
+        limits: _,          // refused
+        isolation: _,       // whose worker it is, not what the worker does
+        deletion_policy: _, // read when it is deleted: `operator::validate::drain_timeout`
+        drain_timeout: _,
     } = &destination.spec;
     let ObjectMeta { namespace, name, .. } = &destination.metadata;
     let (namespace, name) = (namespace.clone().unwrap_or_default(), name.clone().unwrap_or_default());
@@ -164,8 +159,7 @@ pub fn resolve(
     };
     let delivery = problems.keep(resolve_delivery(delivery));
     let filters = problems.keep(resolve_filters(filters));
-    let drain = problems.keep(resolve_drain(*deletion_policy, drain_timeout.as_deref()));
-    let (Some(sink), Some((delivery, dead_letter_max_age)), Some(filters), Some(drain)) = (sink, delivery, filters, drain) else {
+    let (Some(sink), Some((delivery, dead_letter_max_age)), Some(filters)) = (sink, delivery, filters) else {
         return Err(problems);
     };
     let mut route = route(&destination.metadata, sink::shown(&destination.spec.sink), filters, *suspend, dead_letter_max_age);
@@ -182,7 +176,7 @@ pub fn resolve(
         }
     };
     let start = if *start_from == spec::StartFrom::Earliest { Start::Earliest } else { Start::Latest };
-    Ok(Resolved { plan, route, bus: bus.clone(), start, drain })
+    Ok(Resolved { plan, route, bus: bus.clone(), start })
 }
 
 fn route(metadata: &ObjectMeta, sink_uri: String, filters: Vec<Filter>, suspend: bool, dead_letter_max_age: Duration) -> Route {
@@ -216,17 +210,6 @@ fn not_implemented(destination: &EventDestination, place: Place) -> Vec<Problem>
     let object = serde_json::to_value(destination).expect("a destination is JSON");
     let found = not_yet::find(&object, place);
     found.into_iter().map(|found| Problem::new(found.path, Reason::NotImplemented, found.sentence)).collect()
-}
-
-/// How long a deleted destination is drained.
-fn resolve_drain(policy: spec::DeletionPolicy, timeout: Option<&str>) -> Result<Option<Duration>, Vec<Problem>> {
-    match (policy, timeout) {
-        (spec::DeletionPolicy::Discard, _) => Ok(None),
-        (spec::DeletionPolicy::Drain, None) => Ok(Some(DRAIN_TIMEOUT)),
-        (spec::DeletionPolicy::Drain, Some(text)) => {
-            values::duration(text).map(Some).map_err(|error| vec![Problem::invalid("spec.drainTimeout", error)])
-        }
-    }
 }
 
 fn resolve_delivery(delivery: &spec::Delivery) -> Result<(Delivery, Duration), Vec<Problem>> {

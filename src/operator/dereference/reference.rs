@@ -3,6 +3,7 @@
 use super::{Fetch, is_name};
 use crate::api::sink::AddressableRef;
 use crate::operator::address::{self, Grant};
+use crate::operator::api::call;
 use crate::operator::error::{Class, Error};
 use crate::operator::kinds::Served;
 use crate::operator::references::{Kind, Target, Versions};
@@ -28,7 +29,7 @@ impl Fetch<'_> {
             return Ok(refuse(Reason::RefNotPermitted, message));
         }
         if address::is_service(reference) {
-            let api = Api::<Service>::namespaced(self.kinds.client().clone(), &namespace);
+            let api = Api::<Service>::namespaced(self.client.clone(), &namespace);
             let target = Target { kind: Kind::Service, namespace: namespace.clone(), name: Some(reference.name.clone()) };
             let service = self.get(&api, "Service", target).await?;
             return Ok(service.map(|service| address::of_service(reference, &namespace, &service)));
@@ -60,16 +61,14 @@ impl Fetch<'_> {
     async fn grants(&mut self, namespace: &str) -> Result<Option<Vec<Grant>>, Error> {
         let target = Target { kind: Kind::ReferenceGrant, namespace: namespace.to_owned(), name: None };
         self.references.looking(self.key, target.clone());
-        let found = self.kinds.find(&target.kind).await.map_err(Error::api("look for the API of ReferenceGrants"))?;
+        let found = call("look for the API of ReferenceGrants", self.references.served().find(self.client, &target.kind)).await?;
         let Some(served) = found else {
             self.seen.push((target, Versions::new()));
             return Ok(None);
         };
-        let api = Api::<DynamicObject>::namespaced_with(self.kinds.client().clone(), namespace, &served.resource);
-        let list = api.list(&ListParams::default()).await.map_err(|error| {
-            self.kinds.forget(&target.kind); // that version may be served no more
-            Error::api(format!("list ReferenceGrants of namespace {namespace}"))(error)
-        })?;
+        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &served.resource);
+        let list = call(format!("list ReferenceGrants of namespace {namespace}"), api.list(&ListParams::default())).await;
+        let list = list.inspect_err(|_| self.references.served().forget(&target.kind))?; // that version may be served no more
         let version = |object: &DynamicObject| {
             let metadata = object.metadata.clone();
             (metadata.name.unwrap_or_default(), metadata.resource_version.unwrap_or_default())
@@ -94,7 +93,8 @@ impl Fetch<'_> {
         let kind_of = Kind::Addressable(GroupVersionKind::gvk(group, version, kind));
         let target = Target { kind: kind_of, namespace, name: Some(name.clone()) };
         self.references.looking(self.key, target.clone());
-        let found = self.kinds.find(&target.kind).await.map_err(Error::api(format!("look for the API of {kind}, {api_version}")))?;
+        let found =
+            call(format!("look for the API of {kind}, {api_version}"), self.references.served().find(self.client, &target.kind)).await?;
         match found {
             Some(served) if served.namespaced => self.published(reference, target, &served).await,
             Some(_) => {
@@ -111,11 +111,11 @@ impl Fetch<'_> {
 
     async fn published(&mut self, reference: &AddressableRef, target: Target, served: &Served) -> Result<Found, Error> {
         let AddressableRef { api_version, kind, .. } = reference;
-        let api = Api::<DynamicObject>::namespaced_with(self.kinds.client().clone(), &target.namespace, &served.resource);
+        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &target.namespace, &served.resource);
         match self.get(&api, kind, target.clone()).await {
             Ok(Some(object)) => Ok(Some(address::of_addressable(reference, &object.data))),
             Ok(None) => {
-                self.kinds.forget(&target.kind); // the kind itself may be gone
+                self.references.served().forget(&target.kind); // the kind itself may be gone
                 Ok(None)
             }
             Err(error) if error.class() == Class::Forbidden => {

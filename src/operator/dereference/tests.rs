@@ -1,7 +1,7 @@
 use super::*;
-use crate::plan::Reason;
 use crate::api::parse;
 use crate::plan;
+use crate::plan::Reason;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::service::service_fn;
@@ -15,7 +15,8 @@ const VALUE: &str = "hunter2";
 
 /// An API server that knows some paths and writes down what it is asked.
 struct Server {
-    kinds: Kinds,
+    client: Client,
+    references: References,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -44,7 +45,7 @@ impl Server {
         });
         let mut config = kube::Config::new(format!("http://{address}").parse().expect("a URL"));
         config.default_retry = false;
-        Server { kinds: Kinds::new(kube::Client::try_from(config).expect("a client")), asked }
+        Server { client: Client::try_from(config).expect("a client"), references: References::default(), asked }
     }
 
     fn asked(&self) -> Vec<String> {
@@ -52,7 +53,7 @@ impl Server {
     }
 
     async fn dereference(&self, sink: Value) -> Result<Dereferenced, Error> {
-        dereference(&self.kinds, &key(), &destination(sink), &References::default()).await
+        dereference(&self.client, &key(), &destination(sink), &self.references).await
     }
 
     /// Why a destination with this `ref` cannot run, or its URL.
@@ -246,7 +247,7 @@ async fn a_secret_is_no_addressable() {
 #[tokio::test]
 async fn what_was_looked_at_wakes_when_it_changes() {
     let references = References::default();
-    let look = async |server: Server, sink| dereference(&server.kinds, &key(), &destination(sink), &references).await;
+    let look = async |server: Server, sink| dereference(&server.client, &key(), &destination(sink), &references).await;
     look(Server::new(&[(SECRET, 200, secret(true, "1"))]).await, bearer()).await.expect("it is there");
     assert_eq!(references.changed(&Kind::Secret, "shop", "s", Some("1")), []);
     assert_eq!(references.changed(&Kind::Secret, "shop", "s", Some("2")), [key()]);
@@ -262,7 +263,7 @@ async fn what_was_looked_at_wakes_when_it_changes() {
 async fn plan_id(sink: Value, version: &str) -> String {
     let server = Server::new(&[(SECRET, 200, secret(true, version)), (SERVICE, 200, service("shop"))]).await;
     let destination = destination(sink);
-    let found = dereference(&server.kinds, &key(), &destination, &References::default()).await.expect("it is there");
+    let found = dereference(&server.client, &key(), &destination, &References::default()).await.expect("it is there");
     let resolved = plan::resolve(&destination, "u", &found.objects, &found.surroundings).expect("its spec is right");
     found.plan_id(&destination, &resolved.plan.expect("nothing is missing"))
 }

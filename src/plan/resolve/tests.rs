@@ -54,7 +54,7 @@ fn a_destination_becomes_a_plan_and_a_route() {
         "sink": {"http": {"uri": "https://a.example/h?token=x", "format": "Structured", "headers": [{"name": "X-Team", "value": "a"}]}},
         "delivery": {"retry": -1, "backoffDelay": "500ms", "maxEventAge": "1h", "deadLetter": {"maxEvents": 5, "maxAge": "2h"}},
     }));
-    let (sink, Resolved { plan, route, start, bus, drain }) = http(&destination, &Objects::default());
+    let (sink, Resolved { plan, route, start, bus }) = http(&destination, &Objects::default());
     let plan = plan.unwrap();
     assert_eq!(bus, plan.bus);
     assert_eq!((sink.uri.expose(), sink.format), ("https://a.example/h?token=x", Format::Structured));
@@ -68,7 +68,6 @@ fn a_destination_becomes_a_plan_and_a_route() {
     let attribute = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
     let not_test = Filter::Not(Box::new(Filter::Prefix(attribute("source", "/test/"))));
     let any = Filter::Any(vec![Filter::Exact(attribute("type", "a")), not_test]);
-    assert_eq!(drain, None);
     assert_eq!(route.filters, [any, Filter::Suffix(attribute("type", "z"))]);
 }
 
@@ -231,18 +230,6 @@ fn credentials_go_to_a_service_in_clear_and_to_no_other_address() {
     let with_tls = json!({"ref": {"name": "billing"}, "tls": {"serverName": "a"}});
     assert!(referring(with_tls.clone(), address("http://billing.shop.svc/", true)).plan.is_err());
     assert!(referring(with_tls, address("https://billing.shop.svc/", true)).plan.is_ok());
-}
-
-#[test]
-fn a_deleted_destination_is_drained_where_it_asks_for_it() {
-    let drain = |spec: Value| {
-        let mut spec = spec;
-        spec["sink"] = json!({"http": {"uri": "https://a.example/h"}});
-        resolve(&destination(spec), "u", &Objects::default(), &Surroundings::Cluster(None)).expect("it resolves").drain
-    };
-    assert_eq!(drain(json!({})), None);
-    assert_eq!(drain(json!({"deletionPolicy": "Drain"})), Some(Duration::from_secs(300)));
-    assert_eq!(drain(json!({"deletionPolicy": "Drain", "drainTimeout": "10s"})), Some(Duration::from_secs(10)));
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn references(contents: &BTreeMap<Key, Object>) -> Objects {
 
 impl From<plan::Resolved> for Destination {
     fn from(resolved: plan::Resolved) -> Destination {
-        let plan::Resolved { plan, route, bus, start, drain: _ } = resolved; // `Drain` is refused outside a cluster
+        let plan::Resolved { plan, route, bus, start } = resolved;
         let (start, start_from) = match start {
             plan::Start::Latest => (routing::Start::Latest, "Latest"),
             plan::Start::Earliest => (routing::Start::Earliest, "Earliest"),
