@@ -11,3 +11,4 @@ mod rbac;
 mod support;
 #[path = "../fixtures/refusals.rs"]
 mod table;
+mod workers;

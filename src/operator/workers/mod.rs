@@ -108,15 +108,21 @@ impl Workers {
         Ok((Workers { inner, _tasks: tasks }, receiver))
     }
 
-    /// Makes a worker run the plan of a destination, or none if there is no plan because something is missing. A pool is written within about a
-    /// second after that; what fails there is told by [`Workers::trouble`].
+    /// Makes a worker run the plan of a destination, or none if there is no plan because something is missing. A worker of its own has no pod while it
+    /// is suspended. A pool is written within about a second after that; what fails there is told by [`Workers::trouble`].
     ///
     /// # Errors
     /// If the API server refuses or does not answer, or another operator leads.
-    pub async fn run(&self, destination: &Destination, plan: Option<&Plan>, isolation: Isolation) -> Result<WorkerStatus, Error> {
+    pub async fn run(
+        &self,
+        destination: &Destination,
+        suspend: bool,
+        plan: Option<&Plan>,
+        isolation: Isolation,
+    ) -> Result<WorkerStatus, Error> {
         self.inner.ready().await?;
         let name = match isolation {
-            Isolation::Dedicated => Some(self.inner.run_alone(destination, plan).await?),
+            Isolation::Dedicated => Some(self.inner.run_alone(destination, suspend, plan).await?),
             Isolation::Shared => self.inner.run_in_pool(destination, plan).await?,
         };
         Ok(WorkerStatus { isolation: Some(isolation), name })
@@ -167,15 +173,14 @@ impl Inner {
         self.loaded.get_or_try_init(load).await.copied()
     }
 
-    async fn run_alone(&self, destination: &Destination, plan: Option<&Plan>) -> Result<String, Error> {
+    async fn run_alone(&self, destination: &Destination, suspend: bool, plan: Option<&Plan>) -> Result<String, Error> {
         let worker = Worker::Dedicated(destination.clone());
         let name = worker.name();
         let file = plan.map(file);
         let plans = file.iter().map(|file| (destination.uid.as_str(), file)).collect();
-        let suspended = plan.is_some_and(|plan| plan.suspend);
-        self.apply(&worker, &plans, vec![destination.uid.clone()], i32::from(!suspended)).await?;
+        self.apply(&worker, &plans, vec![destination.uid.clone()], i32::from(!suspend)).await?;
         self.delete_alone(&destination.uid, Some(&name)).await?;
-        match file.filter(|_| !suspended && !self.runs(&name)) {
+        match file.filter(|_| !suspend && !self.runs(&name)) {
             // the pool goes on until the new worker runs
             Some(file) if self.pools.home(&destination.uid).is_some() => {
                 self.moving().insert(destination.clone());
