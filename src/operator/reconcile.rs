@@ -125,7 +125,7 @@ async fn apply(context: &Context, key: &Key, wanted: Validated) -> Result<Applie
     failpoint::hit("operator.routed", &key.name);
     let Validated { uid, bus: _, start: _, route, plan, isolation } = wanted;
     let place = Destination { uid, namespace: key.namespace.clone(), name: key.name.clone() };
-    let worker = context.workers.run(&place, plan.as_ref(), isolation).await?;
+    let worker = context.workers.run(&place, route.suspend, plan.as_ref(), isolation).await?;
     failpoint::hit("operator.worker", &key.name);
     Ok(Applied { route, plan: plan.map(|plan| plan.id), worker })
 }
