@@ -63,3 +63,18 @@ impl RedisUrl {
         Client::open(info.set_redis_settings(settings))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_address_without_a_password_is_given_away() {
+        for open in ["redis://redis:6379", "rediss://redis:6379/1", "unix:///run/redis.sock?db=1"] {
+            assert_eq!(open.parse::<RedisUrl>().unwrap().without_password(), Some(open));
+        }
+        for secret in ["redis://:pass@redis", "rediss://user:pass@redis:6379", "unix:///run/redis.sock?pass=secret"] {
+            assert_eq!(secret.parse::<RedisUrl>().unwrap().without_password(), None);
+        }
+    }
+}

@@ -2,9 +2,11 @@
 
 use super::role::RoleArgs;
 use super::setting::Setting;
+use crate::admin::Metrics;
 use crate::api::spec::Isolation;
 use crate::operator::config::{OperatorConfig, WorkersConfig};
 use crate::operator::metrics::OperatorMetrics;
+use crate::operator::{self, Surroundings};
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use std::path::{Path, PathBuf};
@@ -67,9 +69,11 @@ impl std::str::FromStr for IsolationArg {
 /// # Errors
 /// If it cannot start, or has lost the lease.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let kube_config = kube::Config::infer().await.context(
-        "no cluster: neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor the service account of a pod was found",
-    )?;
+    let mut kube_config = kube::Config::infer()
+        .await
+        .context("no cluster: neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor the service account of a pod was found")?;
+    // each call has a deadline of ours, and is repeated by whoever wanted it
+    kube_config.default_retry = false;
     let default = args.isolation.0.map_or(Isolation::Shared, |isolation| isolation.0);
     let allowed = match args.allowed_isolation.is_empty() {
         true => vec![Isolation::Shared, Isolation::Dedicated],
@@ -80,7 +84,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let template = args.worker_template.0.as_deref().map(read_template).transpose()?.unwrap_or_default();
     let image = args.worker_image.0.unwrap_or_else(|| concat!("posthorn:", env!("CARGO_PKG_VERSION")).to_owned());
-    let role = args.role.open("operator").await?;
+    let (all_metrics, metrics) = Metrics::with(OperatorMetrics::register);
+    let role = args.role.open("operator", all_metrics).await?;
     let config = OperatorConfig {
         namespace: args.namespace.0.unwrap_or_else(|| kube_config.default_namespace.clone()),
         redis: role.redis.clone(),
@@ -90,9 +95,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         status_writes_per_second: args.status_writes,
     };
     let client = kube::Client::try_from(kube_config).context("the API server cannot be talked to")?;
-    let metrics = OperatorMetrics::register(&role.admin.metrics);
-    let (links, readiness) = (role.supervisor.clone(), role.admin.readiness.clone());
-    let result = crate::operator::run(config, client, links, metrics, readiness, role.shutdown.clone()).await;
+    let surroundings = Surroundings {
+        client,
+        links: role.supervisor.clone(),
+        metrics,
+        readiness: role.admin.readiness.clone(),
+        shutdown: role.shutdown.clone(),
+    };
+    let result = operator::run(config, surroundings).await;
     role.end().await;
     result?;
     Ok(ExitCode::SUCCESS)

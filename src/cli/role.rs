@@ -65,7 +65,7 @@ impl RoleArgs {
     /// If a flag or the settings are wrong, the port is in use, or Redis would lose events.
     pub async fn start(self, name: &'static str) -> anyhow::Result<Option<Role>> {
         let accept_unsafe = self.unsafe_storage;
-        let role = self.open(name).await?;
+        let role = self.open(name, Metrics::new()).await?;
         let (gate, _) = (role.admin.readiness.gate("storage"), role.admin.readiness.gate("redis"));
         // both from the beginning: who is ready waits for neither
         gate.set_waiting("no connection to redis yet");
@@ -81,14 +81,14 @@ impl RoleArgs {
     ///
     /// # Errors
     /// If a flag or the settings are wrong, or the port is in use.
-    pub async fn open(self, name: &'static str) -> anyhow::Result<Role> {
+    pub async fn open(self, name: &'static str, metrics: Arc<Metrics>) -> anyhow::Result<Role> {
         let redis: RedisUrl = self.redis.0.as_deref().unwrap_or("redis://127.0.0.1:6379").parse().context("--redis")?;
         let settings = Arc::new(self.config.0.as_deref().map(Settings::read).transpose()?.unwrap_or_default());
         let shutdown = Shutdown::on_signals().context("signal handlers cannot be installed")?;
         let address = self.admin_listen.0.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090)));
         let listener = TcpListener::bind(address).await.with_context(|| cannot_listen(address, "--admin-listen"))?;
         let admin_listen = listener.local_addr().context("the admin port has no address")?;
-        let (admin, end_admin) = (Admin { readiness: Readiness::default(), metrics: Metrics::new() }, Shutdown::new());
+        let (admin, end_admin) = (Admin { readiness: Readiness::default(), metrics }, Shutdown::new());
         let admin_task = tokio::spawn(admin::serve(listener, admin.clone(), end_admin.clone()));
         let supervisor = Supervisor::start(redis.clone(), name);
         tracing::info!(role = name, %redis, %admin_listen, buses = settings.buses.len(), "running");

@@ -3,14 +3,16 @@
 //! `Drain` first delivers what waits, for a bounded time. Nothing here waits for ever: a namespace that is being deleted must not hang on us. What Redis
 //! could not be told in time is swept later.
 
-use super::board::Key;
+use super::board::{Applied, Key, Outcome};
 use super::context::Context;
 use super::error::Error;
 use super::events::Note;
+use super::reconcile::reconciled;
 use super::validate;
 use crate::api::EventDestination;
 use crate::bus::routing::{self, Deleted};
 use crate::bus::state;
+use crate::plan::Route;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::time::Duration;
 
@@ -45,8 +47,19 @@ pub async fn cleanup(context: &Context, key: &Key, metadata: &ObjectMeta, object
     context.workers.remove(uid).await?;
     context.routes.forget(uid);
     tracing::info!(destination = %key, uid, backlog = held.backlog, dead_letters = held.dead_letters, "destination deleted");
-    context.events.publish(key, uid, Note::discarded(held)).await;
+    context.events.publish(key, uid, discarded(held));
     Ok(Progress::Done)
+}
+
+fn discarded(held: Deleted) -> Note {
+    let message = format!("removed {} waiting events and {} dead letters", held.backlog, held.dead_letters);
+    Note::normal("Discarded", "Delete", message)
+}
+
+/// Its status goes on, with the route that takes nothing more.
+fn draining(context: &Context, key: &Key, object: &EventDestination, route: Route) {
+    let Some(applied) = context.board.get(key).and_then(|entry| entry.applied) else { return };
+    context.board.set(key.clone(), reconciled(object, Outcome::Applied(Applied { route, ..applied })));
 }
 
 enum InRedis {
@@ -65,7 +78,7 @@ async fn in_redis(context: &Context, key: &Key, metadata: &ObjectMeta, object: O
             if let Some(route) = closed {
                 let snapshot = state::snapshot(&link, bus, uid).await?;
                 if snapshot.backlog > 0 {
-                    context.board.set_route(key, route);
+                    draining(context, key, object, route);
                     return Ok(InRedis::Draining);
                 }
             }

@@ -1,8 +1,8 @@
 //! What every reconcile shares.
 
+use super::backoff::Backoff;
 use super::board::{Board, Key};
 use super::config::OperatorConfig;
-use super::error::Backoff;
 use super::events::Events;
 use super::leader::Leadership;
 use super::metrics::OperatorMetrics;
@@ -15,7 +15,6 @@ use crate::bus::Supervisor;
 use kube::Client;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
-use std::sync::Arc;
 
 /// An object as it is watched: one that does not parse is a value like any other.
 pub type Watched = DeserializeGuard<EventDestination>;
@@ -47,7 +46,7 @@ pub struct Context {
     /// Delays of objects that fail.
     pub backoff: Backoff,
     /// Where it counts.
-    pub metrics: Arc<OperatorMetrics>,
+    pub metrics: OperatorMetrics,
 }
 
 /// The key of an object.

@@ -1,7 +1,7 @@
 //! Our finalizer: an object is not gone before what it holds in Redis and in the release namespace is.
 
+use super::api::{call, is_missing};
 use super::board::Key;
-use super::call;
 use super::error::Error;
 use crate::api::EventDestination;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -33,7 +33,7 @@ pub async fn add(client: &Client, key: &Key, metadata: &ObjectMeta) -> Result<()
 pub async fn remove(client: &Client, key: &Key, metadata: &ObjectMeta) -> Result<(), Error> {
     let finalizers: Vec<&str> = metadata.finalizers.iter().flatten().map(String::as_str).filter(|name| *name != FINALIZER).collect();
     match set(client, key, metadata, &finalizers, "remove finalizer from").await {
-        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) if is_missing(&error) => Ok(()),
         result => result,
     }
 }

@@ -46,13 +46,14 @@ pub enum ObjectState {
     Suspended,
     Pending,
     NoWorker,
+    RedisUnavailable,
     /// Any other, of a worker of another version.
     Other,
 }
 
 impl ObjectState {
     /// Every state.
-    pub const ALL: [ObjectState; 11] = [
+    pub const ALL: [ObjectState; 12] = [
         ObjectState::Idle,
         ObjectState::Active,
         ObjectState::RateLimited,
@@ -63,6 +64,7 @@ impl ObjectState {
         ObjectState::Suspended,
         ObjectState::Pending,
         ObjectState::NoWorker,
+        ObjectState::RedisUnavailable,
         ObjectState::Other,
     ];
 
@@ -96,6 +98,10 @@ pub struct OperatorMetrics {
     pub reconcile_duration: Histogram,
     /// Statuses written.
     pub status_writes: Counter,
+    /// Kubernetes Events told.
+    pub events: Counter,
+    /// Kubernetes Events that could not be told.
+    pub event_failures: Counter,
     /// Annotations written on worker pods, so that their kubelet looks at a changed plan at once.
     pub nudges: Counter,
     reconciles: Family<ResultLabel, Counter>,
@@ -111,6 +117,8 @@ impl Default for OperatorMetrics {
             leader: Gauge::default(),
             reconcile_duration: Histogram::new(DURATIONS),
             status_writes: Counter::default(),
+            events: Counter::default(),
+            event_failures: Counter::default(),
             nudges: Counter::default(),
             reconciles: Family::default(),
             reconcile_failures: Family::default(),
@@ -136,6 +144,8 @@ impl OperatorMetrics {
             leader,
             reconcile_duration,
             status_writes,
+            events,
+            event_failures,
             nudges,
             reconciles,
             reconcile_failures,
@@ -149,6 +159,8 @@ impl OperatorMetrics {
         registry.register("operator_reconcile_duration_seconds", "Duration of a reconcile", reconcile_duration);
         registry.register("operator_objects", "Destinations, by the reason of their condition Delivering", objects);
         registry.register("operator_status_writes", "Statuses written", status_writes);
+        registry.register("operator_events", "Kubernetes Events told", events);
+        registry.register("operator_event_failures", "Kubernetes Events that could not be told", event_failures);
         registry.register("operator_status_failures", "Statuses that could not be written, by kind of failure", status_failures);
         registry.register("operator_lease_failures", "Looks at the lease and renewals that failed, by kind of failure", lease_failures);
         registry.register("operator_nudges", "Annotations of worker pods that make their kubelet look at a changed plan", nudges);

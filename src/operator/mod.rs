@@ -43,4 +43,4 @@ pub mod watch;
 pub mod workers;
 
 pub use config::OperatorConfig;
-pub use run::run;
+pub use run::{Ended, Surroundings, run};

@@ -1,6 +1,6 @@
 //! The watch of all `EventDestination` objects: kept as they are last seen, and each change that matters asks for a reconcile.
 
-use super::call;
+use super::api::call;
 use super::context::{Watched, key_of};
 use super::trigger::Trigger;
 use crate::admin::Gate;
@@ -8,7 +8,7 @@ use crate::api::{EventDestination, KIND};
 use futures::StreamExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::runtime::reflector::{self, Store};
-use kube::runtime::{Predicate, WatchStreamExt, predicates, watcher};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, CustomResourceExt, ResourceExt};
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub fn watch(client: Client, trigger: Trigger, gate: Gate) -> (Store<Watched>, i
             .modify(|object| object.managed_fields_mut().clear())
             .reflect(writer)
             .applied_objects()
-            .predicate_filter(what_matters(), predicates::Config::default());
+            .predicate_filter(what_matters(), PredicateConfig::default());
         // an error is followed by another try, after a pause
         let changes = changes.for_each(|change| {
             if let Ok(object) = change {

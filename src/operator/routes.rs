@@ -15,7 +15,8 @@ const OWNER_PREFIX: &str = "operator/";
 #[derive(Debug)]
 pub struct Routes {
     owner: String,
-    written: Mutex<HashMap<String, Route>>,
+    /// By UID: the bus and the route.
+    written: Mutex<HashMap<String, (String, Route)>>,
 }
 
 impl Routes {
@@ -35,15 +36,15 @@ impl Routes {
     /// # Errors
     /// If Redis fails, a newer revision is there, or the name belongs to a destination of another cluster.
     pub async fn apply(&self, link: &Link, wanted: &Validated) -> Result<(), Error> {
-        if self.written().get(&wanted.uid) == Some(&wanted.route) {
+        if self.written().get(&wanted.uid).is_some_and(|(_, route)| *route == wanted.route) {
             return Ok(());
         }
         match routing::update(link, &wanted.bus, &wanted.uid, &wanted.route).await? {
             Updated::Done => {}
             Updated::Gone => self.create(link, wanted).await?,
-            Updated::Stale => return Err(Error::Stale),
+            Updated::Stale => return Err(Error::Stale(wanted.route.full_name())),
         }
-        self.written().insert(wanted.uid.clone(), wanted.route.clone());
+        self.written().insert(wanted.uid.clone(), (wanted.bus.clone(), wanted.route.clone()));
         Ok(())
     }
 
@@ -86,7 +87,7 @@ impl Routes {
         let closed = Route { state: crate::plan::RouteState::Closed, rev: held.rev.max(rev), ..held.clone() };
         if held != closed {
             routing::update(link, bus, uid, &closed).await?;
-            self.written().insert(uid.to_owned(), closed.clone());
+            self.written().insert(uid.to_owned(), (bus.to_owned(), closed.clone()));
         }
         Ok(Some(closed))
     }
@@ -96,12 +97,12 @@ impl Routes {
         self.written().remove(uid);
     }
 
-    /// What was written last.
-    pub fn last(&self, uid: &str) -> Option<Route> {
+    /// What was written last, and to which bus.
+    pub fn last(&self, uid: &str) -> Option<(String, Route)> {
         self.written().get(uid).cloned()
     }
 
-    fn written(&self) -> MutexGuard<'_, HashMap<String, Route>> {
+    fn written(&self) -> MutexGuard<'_, HashMap<String, (String, Route)>> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

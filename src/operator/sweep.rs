@@ -3,8 +3,8 @@
 //! What is missing or differs is reconciled. What belongs to nobody, and is ours, is deleted: but only after the API server itself has said that the object
 //! is gone, because what we watch may be behind.
 
+use super::api::call;
 use super::board::Key;
-use super::call;
 use super::context::{Context, key_of};
 use super::error::Error;
 use crate::api::EventDestination;
@@ -56,17 +56,17 @@ async fn sweep(context: &Context) -> Result<(), Error> {
             if !is_gone(context, &key, uid).await? {
                 continue;
             }
-            context.leadership.require()?;
+            context.leadership.check()?;
             let deleted = routing::delete(&link, bus, uid, &key.to_string()).await?;
             context.routes.forget(uid);
             tracing::warn!(destination = %key, uid, bus, backlog = deleted.backlog, "removed from redis: its object is gone");
         }
     }
-    for (uid, key) in context.workers.orphans(|uid| present.contains_key(uid)) {
-        if is_gone(context, &key, &uid).await? {
-            context.leadership.require()?;
-            context.workers.remove(&uid).await?;
-            tracing::warn!(destination = %key, uid, "removed its worker: its object is gone");
+    for orphan in context.workers.orphans(|uid| present.contains_key(uid)).await? {
+        let key = Key { namespace: orphan.namespace, name: orphan.name };
+        if is_gone(context, &key, &orphan.uid).await? {
+            context.workers.remove(&orphan.uid).await?;
+            tracing::warn!(destination = %key, uid = orphan.uid, "removed its worker: its object is gone");
         }
     }
     Ok(())
@@ -74,8 +74,7 @@ async fn sweep(context: &Context) -> Result<(), Error> {
 
 /// Whether Redis holds something else than what was written last.
 fn differs(context: &Context, bus: &str, uid: &str, held: &std::collections::BTreeMap<String, Route>) -> bool {
-    let last = context.routes.last(uid).filter(|_| context.board.bus(uid).as_deref() == Some(bus));
-    last.is_some_and(|route| held.get(uid) != Some(&route))
+    context.routes.last(uid).is_some_and(|(on, route)| on == bus && held.get(uid) != Some(&route))
 }
 
 fn by_uid(store: &Store<super::context::Watched>) -> HashMap<String, Key> {

@@ -66,12 +66,16 @@ pub fn check(destination: &EventDestination, config: &OperatorConfig) -> Result<
         return Err(Rejection::new("UnknownBus", format!("spec.bus: there is no bus {bus}; there are: {known}")));
     };
     if settings.allowed_namespaces.as_ref().is_some_and(|allowed| !allowed.iter().any(|one| one == namespace)) {
-        let message = format!("spec.bus: namespace {namespace} may not read bus {bus}; the cluster admin allows it in the bus's allowedNamespaces");
+        let message =
+            format!("spec.bus: namespace {namespace} may not read bus {bus}; the cluster admin allows it in the bus's allowedNamespaces");
         return Err(Rejection { reason: "BusNotAllowed", message, evicts: true });
     }
     if let Some(isolation) = destination.spec.isolation.filter(|isolation| !config.workers.allowed.contains(isolation)) {
         let allowed = config.workers.allowed.iter().map(|one| format!("{one:?}")).collect::<Vec<_>>().join(", ");
-        return Err(Rejection::new("IsolationNotAllowed", format!("spec.isolation: {isolation:?} is not allowed in this cluster; use {allowed} or leave it out")));
+        return Err(Rejection::new(
+            "IsolationNotAllowed",
+            format!("spec.isolation: {isolation:?} is not allowed in this cluster; use {allowed} or leave it out"),
+        ));
     }
     Ok(())
 }
@@ -92,7 +96,8 @@ pub fn validate(
     let plan = match plan {
         Ok(plan) => Some(Plan { replicas, ..plan }),
         Err(problems) => {
-            route.unresolved = problems.first().map(|first| plan::Unresolved { reason: first.reason.to_string(), message: text(&problems) });
+            route.unresolved =
+                problems.first().map(|first| plan::Unresolved { reason: first.reason.to_string(), message: text(&problems) });
             None
         }
     };

@@ -6,6 +6,8 @@
 
 mod crd;
 mod harness;
+mod leader;
+mod rbac;
 mod support;
 #[path = "../fixtures/refusals.rs"]
 mod table;

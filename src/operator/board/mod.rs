@@ -11,8 +11,9 @@ pub use schedule::Schedule;
 
 use crate::api::EventDestinationStatus;
 use crate::bus::state::Snapshot;
+use crate::operator::metrics::ObjectState;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -102,7 +103,13 @@ impl Board {
         let mut guard = self.state();
         let state = &mut *guard;
         state.epoch += 1;
-        let former = state.slots.remove(&key).filter(|slot| slot.entry.uid == uid);
+        let former = match state.slots.remove(&key) {
+            Some(slot) if slot.entry.uid != uid => {
+                state.uids.remove(&slot.entry.uid);
+                None
+            }
+            former => former,
+        };
         let same = former.as_ref().is_some_and(|slot| slot.entry.outcome == outcome && slot.entry.generation == generation);
         let applied = match &outcome {
             Outcome::Applied(applied) => Some(applied.clone()),
@@ -155,14 +162,13 @@ impl Board {
         slot.entry.snapshot.as_ref()?.plan.clone()
     }
 
-    /// How many objects are in each state (the reason of the condition Delivering, as written).
-    pub fn states(&self) -> BTreeMap<String, usize> {
-        let mut states = BTreeMap::new();
-        for slot in self.state().slots.values() {
+    /// The state of each object: the reason of the condition Delivering, as written.
+    pub fn states(&self) -> Vec<ObjectState> {
+        let of = |slot: &Slot| {
             let delivering = slot.entry.status.conditions.iter().find(|condition| condition.r#type == "Delivering");
-            *states.entry(delivering.map_or_else(|| "Pending".to_owned(), |found| found.reason.clone())).or_insert(0) += 1;
-        }
-        states
+            delivering.map_or(ObjectState::Pending, |found| ObjectState::of(&found.reason))
+        };
+        self.state().slots.values().map(of).collect()
     }
 
     /// Waits for an object of which Redis does not hold what was applied, so that it is reconciled. Told once for each reconcile.
@@ -181,10 +187,16 @@ impl Board {
 impl Board {
     /// Somebody said that the state of a destination changed.
     pub fn told(&self, uid: &str) {
+        self.told_at(uid, Instant::now());
+    }
+
+    fn told_at(&self, uid: &str, now: Instant) {
         let mut guard = self.state();
         let state = &mut *guard;
         let Some((key, slot)) = state.uids.get(uid).and_then(|key| state.slots.get_key_value(key)) else { return };
-        let now = Instant::now();
+        if !self.0.buses.contains(&slot.entry.bus) {
+            return;
+        }
         state.looks.set_at_latest(key, slot.looked.map_or(now, |looked| now.max(looked + HINT)));
         drop(guard);
         self.0.looks.notify_one();
@@ -203,8 +215,12 @@ impl Board {
 
     /// Takes those who are due, at most so many; each is due again after [`LOOK`].
     pub fn take_looks(&self, most: usize) -> Vec<Look> {
+        self.take_looks_at(most, Instant::now())
+    }
+
+    fn take_looks_at(&self, most: usize, now: Instant) -> Vec<Look> {
         let mut guard = self.state();
-        let (state, now) = (&mut *guard, Instant::now());
+        let state = &mut *guard;
         let mut looks = Vec::new();
         while looks.len() < most
             && let Some(key) = state.looks.take(now)

@@ -8,19 +8,20 @@ mod notes;
 pub use notes::{Note, notes};
 
 use crate::api::{API_VERSION, EventDestinationStatus, KIND};
+use crate::operator::api::call;
 use crate::operator::board::Key;
+use crate::operator::error::Error;
+use crate::operator::metrics::OperatorMetrics;
 use crate::shutdown::Shutdown;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::registry::Registry;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Name that Events are reported by.
 const CONTROLLER: &str = "posthorn-operator";
-/// Longest wait for the API server.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time for what is left at the end.
+const GRACE: Duration = Duration::from_secs(5);
 /// Events that may wait to be told; more are not told.
 const MOST_WAITING: usize = 1024;
 /// Longest note that an API server takes, bytes.
@@ -39,22 +40,7 @@ struct Told {
 #[derive(Clone, Debug)]
 pub struct Events {
     sender: mpsc::Sender<Told>,
-    metrics: EventMetrics,
-}
-
-/// Counts Events. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct EventMetrics {
-    told: Counter,
-    failed: Counter,
-}
-
-impl EventMetrics {
-    /// Registers `posthorn_operator_events_total` and `posthorn_operator_events_failed_total`.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.register("posthorn_operator_events", "Kubernetes Events that were told", self.told.clone());
-        registry.register("posthorn_operator_events_failed", "Kubernetes Events that could not be told", self.failed.clone());
-    }
+    metrics: OperatorMetrics,
 }
 
 /// Tells Events to the API server.
@@ -62,12 +48,12 @@ pub struct Teller {
     client: kube::Client,
     reporter: Reporter,
     receiver: mpsc::Receiver<Told>,
-    metrics: EventMetrics,
+    metrics: OperatorMetrics,
 }
 
 impl Events {
     /// `identity`: name of this process, the pod's.
-    pub fn new(client: kube::Client, identity: &str, metrics: EventMetrics) -> (Events, Teller) {
+    pub fn new(client: kube::Client, identity: &str, metrics: OperatorMetrics) -> (Events, Teller) {
         let (sender, receiver) = mpsc::channel(MOST_WAITING);
         let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: Some(identity.to_owned()) };
         (Events { sender, metrics: metrics.clone() }, Teller { client, reporter, receiver, metrics })
@@ -95,7 +81,7 @@ impl Events {
             ..ObjectReference::default()
         };
         if self.sender.try_send(Told { about, note, single }).is_err() {
-            self.metrics.failed.inc();
+            self.metrics.event_failures.inc();
         }
     }
 }
@@ -119,7 +105,7 @@ impl Teller {
                 self.tell(&recorder, told).await;
             }
         };
-        let _ = tokio::time::timeout(TIMEOUT / 2, rest).await;
+        let _ = tokio::time::timeout(GRACE, rest).await;
     }
 
     async fn tell(&self, recorder: &Recorder, told: Told) {
@@ -143,23 +129,16 @@ impl Teller {
                 },
             }
         };
-        let failure = match tokio::time::timeout(TIMEOUT, publish).await {
-            Ok(Ok(())) => {
-                self.metrics.told.inc();
-                return;
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(elapsed) => elapsed.to_string(),
-        };
-        self.metrics.failed.inc();
-        // in a namespace that is being deleted nothing can be created
-        tracing::debug!(
-            namespace = about.namespace,
-            destination = about.name,
-            reason = event.reason,
-            error = failure,
-            "an Event was not told"
-        );
+        match call(format!("create Event {} of {}", event.reason, about.name.as_deref().unwrap_or_default()), publish).await {
+            Ok(()) => drop(self.metrics.events.inc()),
+            Err(error) => self.not_told(&about, &error),
+        }
+    }
+
+    /// In a namespace that is being deleted nothing can be created, and the status says the same as an Event: so never louder than this.
+    fn not_told(&self, about: &ObjectReference, error: &Error) {
+        self.metrics.event_failures.inc();
+        tracing::debug!(namespace = about.namespace, destination = about.name, class = error.class().word(), %error, "an Event was not told");
     }
 }
 

@@ -12,4 +12,4 @@ mod pace;
 mod write;
 
 pub use make::make;
-pub use write::{StatusWriter, WriteMetrics};
+pub use write::{FIELD_MANAGER, StatusWriter, Trouble};

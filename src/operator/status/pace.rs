@@ -9,9 +9,6 @@ use tokio::time::Instant;
 const TRANSITIONS: Duration = Duration::from_secs(1);
 /// Its numbers are written at most so often.
 const NUMBERS: Duration = Duration::from_secs(10);
-/// Pause after a first failure; doubled up to [`PAUSE_MAX`].
-const PAUSE: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// How a status differs from the one that was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,10 +120,10 @@ impl Pace {
         }
     }
 
-    /// It could not be written.
-    pub fn failed(&mut self, key: &Key, now: Instant) {
+    /// It could not be written. `first` and `longest`: the pause after the first failure, doubled with each, and the longest.
+    pub fn failed(&mut self, key: &Key, (first, longest): (Duration, Duration), now: Instant) {
         if let Some(object) = self.objects.get_mut(key) {
-            let pause = PAUSE.saturating_mul(2u32.saturating_pow(object.failures)).min(PAUSE_MAX);
+            let pause = first.saturating_mul(2u32.saturating_pow(object.failures)).min(longest);
             object.failures = object.failures.saturating_add(1);
             object.not_before = Some(now + pause);
             object.writing = false;
@@ -216,7 +213,7 @@ mod tests {
         for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
             pace.plan(&a, Change::Transition, now);
             assert_eq!(taken(&mut pace, now), ["a"]);
-            pace.failed(&a, now);
+            pace.failed(&a, (Duration::from_secs(1), Duration::from_secs(60)), now);
             pace.plan(&a, Change::Transition, now);
             let next = pace.next(now).expect("it is tried again");
             assert_eq!(next, now + Duration::from_secs(pause));

@@ -4,15 +4,14 @@ use super::make::make;
 use super::pace::{Change, Pace};
 use crate::api::status::Condition;
 use crate::api::{API_VERSION, EventDestination, EventDestinationStatus, KIND};
+use crate::operator::api::call;
 use crate::operator::board::{Board, Entry, Key};
+use crate::operator::error::{Class, Error};
 use crate::operator::events::Events;
 use crate::operator::leader::Leadership;
+use crate::operator::metrics::OperatorMetrics;
 use crate::shutdown::Shutdown;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,54 +20,15 @@ use tokio::time::Instant;
 
 /// The field manager of statuses.
 pub const FIELD_MANAGER: &str = "posthorn-operator-status";
-/// Longest wait for the API server.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// Most writes under way.
 const AT_ONCE: usize = 8;
+/// How often it is counted how many objects are in which state.
+const MEASURE: Duration = Duration::from_secs(2);
 /// How often a process that does not lead looks whether it does.
 const STANDBY: Duration = Duration::from_secs(1);
 
 /// What is wrong with the Deployment of this name, for a person.
 pub type Trouble = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResultLabel {
-    result: &'static str,
-}
-
-/// Counts writes of statuses. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct WriteMetrics(Family<ResultLabel, Counter>);
-
-impl WriteMetrics {
-    /// Registers `posthorn_operator_status_writes_total` by result: `Written`, or the class of the error.
-    pub fn register(&self, registry: &mut Registry) {
-        self.count(WRITTEN, 0);
-        registry.register("posthorn_operator_status_writes", "Writes of the status of EventDestinations, by result", self.0.clone());
-    }
-
-    fn count(&self, result: &'static str, by: u64) {
-        self.0.get_or_create(&ResultLabel { result }).inc_by(by);
-    }
-}
-
-const WRITTEN: &str = "Written";
-const GONE: &str = "Gone";
-
-/// Class of what came of a write, a label.
-fn class(error: &kube::Error) -> &'static str {
-    let kube::Error::Api(status) = error else { return "Unreachable" };
-    match status.code {
-        404 => GONE,
-        401 | 403 => "Forbidden",
-        // the uid is another: it was deleted and made again
-        409 => GONE,
-        422 if status.message.contains("uid") => GONE,
-        400 | 422 => "Invalid",
-        429 => "Throttled",
-        _ => "ServerError",
-    }
-}
 
 /// Writes the statuses of all objects on the board.
 pub struct StatusWriter {
@@ -77,9 +37,10 @@ pub struct StatusWriter {
     leadership: Leadership,
     events: Events,
     trouble: Trouble,
-    metrics: WriteMetrics,
+    metrics: OperatorMetrics,
     pace: Pace,
     under_way: JoinSet<Written>,
+    measured: Instant,
 }
 
 /// A write that ended.
@@ -87,7 +48,7 @@ struct Written {
     key: Key,
     before: Entry,
     status: EventDestinationStatus,
-    result: Result<(), &'static str>,
+    result: Result<(), Error>,
 }
 
 impl StatusWriter {
@@ -98,21 +59,23 @@ impl StatusWriter {
         leadership: Leadership,
         events: Events,
         trouble: Trouble,
-        metrics: WriteMetrics,
+        metrics: OperatorMetrics,
         per_second: u32,
     ) -> StatusWriter {
         let pace = Pace::new(per_second, Instant::now());
-        StatusWriter { board, client, leadership, events, trouble, metrics, pace, under_way: JoinSet::new() }
+        StatusWriter { board, client, leadership, events, trouble, metrics, pace, under_way: JoinSet::new(), measured: Instant::now() }
     }
 
     /// Works until `shutdown`; writes under way are finished.
     pub async fn run(mut self, shutdown: Shutdown) {
         while !shutdown.has_begun() {
+            self.measure();
             let wake = self.begin_writes();
             tokio::select! {
                 changed = self.board.changed() => changed.iter().for_each(|key| self.plan(key)),
                 Some(ended) = self.under_way.join_next() => if let Ok(written) = ended { self.ended(written) },
                 () = sleep_until(wake) => {}
+                () = tokio::time::sleep_until(self.measured + MEASURE) => {}
                 () = shutdown.begun() => {}
             }
         }
@@ -161,19 +124,33 @@ impl StatusWriter {
     fn ended(&mut self, written: Written) {
         let Written { key, before, status, result } = written;
         let now = Instant::now();
-        self.metrics.count(result.err().unwrap_or(WRITTEN), 1);
         match result {
             Ok(()) => {
+                self.metrics.status_writes.inc();
                 self.pace.done(&key, true, now);
-                self.board.written(&key, &before.uid, status.clone());
                 self.events.transition(&key, &before.uid, &before.status, &status);
+                self.board.written(&key, &before.uid, status);
             }
-            // whoever watches it says so too, and removes it from the board
-            Err(GONE) => self.pace.failed(&key, now),
-            Err(_) => {
-                self.pace.failed(&key, now);
-                self.plan(&key);
+            Err(error) => {
+                let class = error.class();
+                self.metrics.status_failed(class);
+                self.pace.failed(&key, class.delays(), now);
+                if class == Class::NotFound {
+                    // whoever watches it says so too; the next reconcile plans it again, if there is one
+                    tracing::debug!(destination = %key, %error, "the object of a status is gone");
+                } else {
+                    tracing::warn!(destination = %key, class = class.word(), %error, "a status was not written; tried again");
+                    self.plan(&key);
+                }
             }
+        }
+    }
+
+    /// Now and then: how many objects are in which state.
+    fn measure(&mut self) {
+        if self.measured.elapsed() >= MEASURE {
+            self.measured = Instant::now();
+            self.metrics.set_objects(self.board.states());
         }
     }
 }
@@ -194,23 +171,11 @@ async fn write(client: kube::Client, key: Key, before: Entry, status: EventDesti
         "status": status,
     });
     let kind = ApiResource::erase::<EventDestination>(&());
+    // an object that does not parse has a status too
     let api: Api<DynamicObject> = Api::namespaced_with(client, &key.namespace, &kind);
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    let result = match tokio::time::timeout(TIMEOUT, api.patch_status(&key.name, &params, &Patch::Apply(&body))).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(log(&key, class(&error), &error)),
-        Err(elapsed) => Err(log(&key, "Timeout", &elapsed)),
-    };
-    Written { key, before, status, result }
-}
-
-fn log(key: &Key, class: &'static str, error: &dyn std::fmt::Display) -> &'static str {
-    if class == GONE {
-        tracing::debug!(destination = %key, %error, "the object of a status is gone");
-    } else {
-        tracing::warn!(destination = %key, class, %error, "a status was not written; tried again");
-    }
-    class
+    let (params, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(&body));
+    let result = call(format!("patch status of EventDestination {key}"), api.patch_status(&key.name, &params, &patch)).await;
+    Written { key, before, status, result: result.map(drop) }
 }
 
 /// How a status differs from the one that was written.

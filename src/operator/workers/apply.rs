@@ -156,7 +156,11 @@ impl Objects {
 /// Which version of an object this is.
 pub fn version(metadata: &ObjectMeta) -> Version {
     let ObjectMeta { uid, resource_version, generation, .. } = metadata;
-    Version { uid: uid.clone().unwrap_or_default(), resource_version: resource_version.clone().unwrap_or_default(), generation: *generation }
+    Version {
+        uid: uid.clone().unwrap_or_default(),
+        resource_version: resource_version.clone().unwrap_or_default(),
+        generation: *generation,
+    }
 }
 
 fn hash(object: &impl Serialize) -> u64 {

@@ -90,14 +90,13 @@ mod tests {
     #[test]
     fn a_pod_tells_why_it_does_not_run() {
         let why = |status: serde_json::Value| why_not(&serde_json::from_value(json!({"metadata": {}, "status": status})).unwrap());
-        let container = |state: serde_json::Value| {
-            json!({"containerStatuses": [{"name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state}]})
-        };
+        let container = |state: serde_json::Value| json!({"containerStatuses": [{"name": "worker", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state}]});
         let waiting = |reason: &str| container(json!({"waiting": {"reason": reason, "message": "Back-off pulling image \"x\""}}));
         assert_eq!(why(waiting("ImagePullBackOff")).unwrap(), "ImagePullBackOff: Back-off pulling image \"x\"");
         assert_eq!(why(waiting("ContainerCreating")), None);
         assert_eq!(why(container(json!({"running": {}}))), None);
-        let unscheduled = json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]});
+        let unscheduled =
+            json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]});
         assert_eq!(why(unscheduled).unwrap(), "Unschedulable: 0/3 nodes");
     }
 }

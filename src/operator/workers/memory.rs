@@ -146,7 +146,9 @@ impl Record {
             Seen::Gone(at) => at.is_empty() || is_later(at, &ours.resource_version),
             Seen::There { version, worker } => {
                 is_later(&version.resource_version, &ours.resource_version)
-                    && (version.uid != ours.uid || ours.generation.is_none_or(|_| version.generation != ours.generation) || worker.as_ref() != Some(&self.worker))
+                    && (version.uid != ours.uid
+                        || ours.generation.is_none_or(|_| version.generation != ours.generation)
+                        || worker.as_ref() != Some(&self.worker))
             }
         };
         if changed {

@@ -23,7 +23,7 @@ pub use apply::MayWrite;
 pub use build::{Destination, NoRedisUrl};
 pub use nudge::Reported;
 
-use super::api::DEADLINE;
+use super::api;
 use super::config::OperatorConfig;
 use super::error::Error;
 use crate::api::spec::Isolation;
@@ -33,6 +33,8 @@ use apply::Objects;
 use build::{Template, Worker};
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use health::Health;
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 use memory::Kind;
 use nudge::{News, Nudges};
@@ -58,6 +60,8 @@ struct Inner {
     objects: Objects,
     pools: Pools,
     nudges: Arc<Nudges>,
+    /// Plan Secrets without their contents, to watch.
+    secrets: Api<PartialObjectMeta<Secret>>,
     /// How Deployments do, by name.
     health: Mutex<HashMap<String, Health>>,
     /// Destinations that wait for their new place before they leave the old one.
@@ -75,9 +79,14 @@ impl Workers {
     ///
     /// # Errors
     /// If neither the pod template nor the configuration says how workers reach Redis.
-    pub fn start(client: Client, config: &OperatorConfig, reported: Reported, may_write: MayWrite) -> Result<(Workers, Changes), NoRedisUrl> {
+    pub fn start(
+        client: Client,
+        config: &OperatorConfig,
+        reported: Reported,
+        may_write: MayWrite,
+    ) -> Result<(Workers, Changes), NoRedisUrl> {
         let template = Template::new(config.workers.template.clone(), &config.workers.image, config.redis.without_password())?;
-        let pods = Api::namespaced(client.clone(), &config.namespace);
+        let (pods, secrets) = (Api::namespaced(client.clone(), &config.namespace), Api::namespaced(client.clone(), &config.namespace));
         let (changes, receiver) = unbounded();
         let inner = Arc::new(Inner {
             namespace: config.namespace.clone(),
@@ -85,6 +94,7 @@ impl Workers {
             objects: Objects::new(client, &config.namespace, Arc::clone(&may_write)),
             pools: Pools::default(),
             nudges: Arc::new(Nudges::new(pods, reported, may_write)),
+            secrets,
             health: Mutex::default(),
             moving: Mutex::default(),
             changes,
@@ -147,12 +157,14 @@ impl Inner {
         self.objects.check_leading()?;
         let load = async || {
             let mut synced = self.synced.subscribe();
-            let listed = tokio::time::timeout(DEADLINE, synced.wait_for(|synced| *synced == (true, true))).await;
-            listed.map_err(|_| Error::Timeout(DEADLINE))?.map_err(|_| Error::Timeout(DEADLINE))?;
+            let listed = async {
+                synced.wait_for(|synced| *synced == (true, true)).await.map(drop).map_err(|error| kube::Error::Service(error.into()))
+            };
+            api::call("list Deployments and Secrets of workers", listed).await?;
             self.pools.load(pools::read(self).await?);
             Ok(())
         };
-        self.loaded.get_or_try_init(load).await.map(|()| ())
+        self.loaded.get_or_try_init(load).await.copied()
     }
 
     async fn run_alone(&self, destination: &Destination, plan: Option<&Plan>) -> Result<String, Error> {
@@ -210,7 +222,8 @@ impl Inner {
         let secret = build::secret(worker, &self.namespace, &self.template, plans.iter().map(|(uid, file)| (*uid, &*file.json)));
         let written = self.objects.apply_secret(worker, &secret).await?;
         self.objects.apply_deployment(worker, &build::deployment(worker, &self.namespace, &self.template, replicas)).await?;
-        if let Some(written) = written {
+        // without pods there is nobody to tell, and new ones begin with what is there
+        if let Some(written) = written.filter(|_| replicas > 0) {
             let plans = plans.iter().map(|(uid, file)| ((*uid).to_owned(), file.id.clone())).collect();
             let at_once = has_pods && written.changed;
             self.nudges.tell(&name, News { resource_version: written.resource_version, at_once, plans, changed });
@@ -230,7 +243,8 @@ impl Inner {
 
     /// Deletes the objects that are for one destination alone, except those with this name.
     async fn delete_alone(&self, uid: &str, except: Option<&str>) -> Result<(), Error> {
-        let names: HashSet<String> = self.alone().into_iter().filter(|(destination, _)| destination.uid == uid).map(|(_, name)| name).collect();
+        let names: HashSet<String> =
+            self.alone().into_iter().filter(|(destination, _)| destination.uid == uid).map(|(_, name)| name).collect();
         for name in names.iter().filter(|name| Some(name.as_str()) != except) {
             self.objects.delete(name).await?;
             self.nudges.forget(name);

@@ -108,7 +108,8 @@ impl Placement {
     pub fn put(&mut self, uid: &str, file: PlanFile) -> u32 {
         let size = file.json.len();
         let home = self.homes.get(uid).copied().filter(|home| self.has_room(*home, uid, size));
-        let number = home.or_else(|| self.pools.keys().copied().find(|number| self.has_room(*number, uid, size))).unwrap_or_else(|| self.unused());
+        let number =
+            home.or_else(|| self.pools.keys().copied().find(|number| self.has_room(*number, uid, size))).unwrap_or_else(|| self.unused());
         self.homes.insert(uid.to_owned(), number);
         if self.pools.get(&number).and_then(|pool| pool.plans.get(uid)).is_none_or(|seat| seat.file != file) {
             self.seat(number, uid, file);

@@ -9,7 +9,8 @@ use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use kube::api::{ObjectMeta, PartialObjectMeta};
+use kube::api::ObjectMeta;
+use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use std::collections::HashSet;
@@ -39,7 +40,7 @@ impl Watched for PartialObjectMeta<Secret> {
 pub async fn watch(inner: &Inner) {
     let config = || watcher::Config::default().labels(SELECTOR);
     let deployments = watcher::watcher(inner.objects.deployments.clone(), config());
-    let secrets = watcher::metadata_watcher(inner.objects.secrets.clone(), config());
+    let secrets = watcher::watcher(inner.secrets.clone(), config());
     futures::join!(follow(inner, deployments.default_backoff()), follow(inner, secrets.default_backoff()));
 }
 

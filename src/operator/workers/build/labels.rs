@@ -50,7 +50,8 @@ impl Worker {
                 let hash = short_hash(&destination.uid);
                 let room = LONGEST - "posthorn--".len() - hash.len();
                 // a name may have dots, a DNS label may not
-                let name: String = destination.name.chars().map(|char| if char.is_ascii_alphanumeric() { char } else { '-' }).take(room).collect();
+                let name: String =
+                    destination.name.chars().map(|char| if char.is_ascii_alphanumeric() { char } else { '-' }).take(room).collect();
                 format!("posthorn-{}-{hash}", name.trim_end_matches('-'))
             }
         }
@@ -58,7 +59,11 @@ impl Worker {
 
     /// Labels that find its pods. They never change: a Deployment's selector cannot.
     pub fn selector(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([label("app.kubernetes.io/name", "posthorn"), label("app.kubernetes.io/component", "worker"), label(WORKER, self.name())])
+        BTreeMap::from([
+            label("app.kubernetes.io/name", "posthorn"),
+            label("app.kubernetes.io/component", "worker"),
+            label(WORKER, self.name()),
+        ])
     }
 
     /// Labels of its Deployment, plan Secret and pods.
