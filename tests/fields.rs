@@ -6,10 +6,11 @@ use posthorn::api::objects::Objects;
 use posthorn::api::sink::AddressableRef;
 use posthorn::api::yaml::Yaml;
 use posthorn::api::{EventDestination, manifest, parse};
-use posthorn::operator::address;
+use posthorn::operator::{address, validate};
 use posthorn::plan::{Resolved, Surroundings, resolve};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Read by who places workers (`operator::workers`), not by the worker; outside a cluster it is noted.
 const PLACEMENT: &str = "spec.isolation";
@@ -109,7 +110,8 @@ fn address_of(reference: &AddressableRef) -> Option<Result<posthorn::plan::Addre
 }
 
 enum Outcome {
-    Becomes(Box<Resolved>),
+    /// What it becomes, and how long it is drained when it is deleted.
+    Becomes(Box<(Resolved, Duration)>),
     NotYet(Vec<not_yet::Found>),
 }
 
@@ -124,7 +126,7 @@ fn outcome(field: &str, spec: &Value, objects: &Objects, place: Place) -> Outcom
     }
     let surroundings = surroundings(place, &destination);
     let resolved = resolve(&destination, "u", objects, &surroundings).unwrap_or_else(|wrong| panic!("{field}: {spec}: {wrong:?}"));
-    Outcome::Becomes(Box::new(resolved))
+    Outcome::Becomes(Box::new((resolved, validate::drain_timeout(&destination))))
 }
 
 fn assert_read(field: &str, from: &Value, to: &Value, objects: &Objects) {

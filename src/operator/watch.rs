@@ -70,7 +70,7 @@ async fn follow(kind: Kind, client: Client, references: References, trigger: Tri
 async fn served(kind: &Kind, client: &Client, references: &References) -> (Served, bool) {
     let mut waited = false;
     loop {
-        let delay = match call("", references.served().find(client, kind)).await {
+        let delay = match call("look for the API of a kind", references.served().find(client, kind)).await {
             Ok(Some(served)) => return (served, waited),
             Ok(None) => MINUTE,
             Err(_) => RETRY, // told by the reconcile that needs it
