@@ -6,7 +6,7 @@ use crate::admin::Metrics;
 use crate::api::spec::Isolation;
 use crate::operator::config::{OperatorConfig, WorkersConfig};
 use crate::operator::metrics::OperatorMetrics;
-use crate::operator::{self, Surroundings};
+use crate::operator::{self, ApiServer, Surroundings};
 use anyhow::{Context as _, bail};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use std::path::{Path, PathBuf};
@@ -69,11 +69,7 @@ impl std::str::FromStr for IsolationArg {
 /// # Errors
 /// If it cannot start, or has lost the lease.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut kube_config = kube::Config::infer()
-        .await
-        .context("no cluster: neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor the service account of a pod was found")?;
-    // each call has a deadline of ours, and is repeated by whoever wanted it
-    kube_config.default_retry = false;
+    let ApiServer { client, namespace } = ApiServer::infer().await?;
     let default = args.isolation.0.map_or(Isolation::Shared, |isolation| isolation.0);
     let allowed = match args.allowed_isolation.is_empty() {
         true => vec![Isolation::Shared, Isolation::Dedicated],
@@ -87,14 +83,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (all_metrics, metrics) = Metrics::with(OperatorMetrics::register);
     let role = args.role.open("operator", all_metrics).await?;
     let config = OperatorConfig {
-        namespace: args.namespace.0.unwrap_or_else(|| kube_config.default_namespace.clone()),
+        namespace: args.namespace.0.unwrap_or(namespace),
         redis: role.redis.clone(),
         settings: Arc::clone(&role.settings),
         workers: WorkersConfig { image, template, allowed, default },
         identity: args.pod_name.0.unwrap_or_else(host_name),
         status_writes_per_second: args.status_writes,
     };
-    let client = kube::Client::try_from(kube_config).context("the API server cannot be talked to")?;
     let surroundings = Surroundings {
         client,
         links: role.supervisor.clone(),

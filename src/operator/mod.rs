@@ -42,5 +42,6 @@ pub mod validate;
 pub mod watch;
 pub mod workers;
 
+pub use api::ApiServer;
 pub use config::OperatorConfig;
 pub use run::{Ended, Surroundings, run};

@@ -11,21 +11,39 @@ use kube::runtime::reflector::{self, Store};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, CustomResourceExt, ResourceExt};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How often it is looked whether the API server knows the kind by now.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// The store, and what keeps it for as long as it is awaited. `gate` opens once the store is complete.
-pub fn watch(client: Client, trigger: Trigger, gate: Gate) -> (Store<Watched>, impl Future<Output = ()> + Send) {
+/// Every object as it is last seen. Cheap to clone.
+#[derive(Clone)]
+pub struct Objects {
+    /// What was seen.
+    pub store: Store<Watched>,
+    listed: watch::Receiver<bool>,
+}
+
+impl Objects {
+    /// Waits until all objects were listed. Only one may wait for the store itself: it wakes one.
+    pub async fn listed(&self) {
+        // an error: nobody lists them any more, as the process ends
+        let _ = self.listed.clone().wait_for(|listed| *listed).await;
+    }
+}
+
+/// The objects, and what watches them for as long as it is awaited. `gate` opens once all were listed.
+pub fn watch(client: Client, trigger: Trigger, gate: Gate) -> (Objects, impl Future<Output = ()> + Send) {
     let (store, writer) = reflector::store();
-    let complete = store.clone();
-    let opens = {
-        let gate = gate.clone();
+    let (sender, listed) = watch::channel(false);
+    let objects = Objects { store, listed };
+    let complete = {
+        let (store, gate) = (objects.store.clone(), gate.clone());
         async move {
-            if complete.wait_until_ready().await.is_ok() {
+            if store.wait_until_ready().await.is_ok() {
                 gate.set_ready();
+                sender.send_replace(true);
             }
-            std::future::pending::<()>().await;
         }
     };
     let follow = async move {
@@ -47,9 +65,9 @@ pub fn watch(client: Client, trigger: Trigger, gate: Gate) -> (Store<Watched>, i
             }
             std::future::ready(())
         });
-        tokio::join!(changes, opens);
+        tokio::join!(changes, complete);
     };
-    (store, follow)
+    (objects, follow)
 }
 
 /// Our own writes of a status change none of this, else each would be a reason to reconcile.

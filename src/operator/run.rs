@@ -69,7 +69,7 @@ pub enum Ended {
 pub async fn run(config: OperatorConfig, surroundings: Surroundings) -> Result<(), Ended> {
     let Surroundings { client, links, metrics, readiness, shutdown } = surroundings;
     let trigger = Trigger::default();
-    let (store, watching) = objects::watch(client.clone(), trigger.clone(), readiness.gate("objects"));
+    let (objects, watching) = objects::watch(client.clone(), trigger.clone(), readiness.gate("objects"));
     let _watching = AbortOnDropHandle::new(tokio::spawn(watching));
     let leader = Leader::new(client.clone(), &config.namespace, &config.identity, metrics.clone());
     let (leadership, release) = (leader.leadership(), Shutdown::new());
@@ -81,7 +81,7 @@ pub async fn run(config: OperatorConfig, surroundings: Surroundings) -> Result<(
     };
     let mut candidacy = AbortOnDropHandle::new(tokio::spawn(leader.run(release.clone())));
     let begin = async {
-        let _ = store.wait_until_ready().await;
+        objects.listed().await;
         leadership.wait_for_lead().await;
         cluster_uid(&client).await
     };
@@ -102,7 +102,7 @@ pub async fn run(config: OperatorConfig, surroundings: Surroundings) -> Result<(
         client,
         references: References::default(),
         config,
-        store,
+        store: objects.store,
         trigger,
         leadership,
         links,
