@@ -3,6 +3,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+hack/apiserver.sh >/dev/null # before the tests, for it may have to be built
+hack/apiserver.sh reference-grants >/dev/null
+
 if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --locked
     cargo test --locked --doc # nextest does not run documentation tests

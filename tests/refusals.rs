@@ -1,61 +1,10 @@
 //! Every row of `fixtures/refusals.md` is refused with the message that stands there.
 
-use posthorn::api::{crd, validate, yaml::Yaml};
-use serde_json::{Value, json};
+use posthorn::api::{crd, validate};
+use table::{NOT_CHECKED, destination, rows};
 
-const NOT_CHECKED: &str = "some validation rules were not checked because the object was invalid";
-const SINK: &str = "sink: {http: {uri: https://a.example/h}}";
-
-/// One row of the table.
-struct Row {
-    name: String,
-    object: Value,
-    old: Option<Value>,
-    /// The messages, in order.
-    messages: Vec<String>,
-}
-
-fn rows() -> Vec<Row> {
-    let table = include_str!("fixtures/refusals.md");
-    let rows = table.lines().filter(|line| line.starts_with("| ")).skip(2);
-    rows.map(|line| {
-        let cells: Vec<&str> = line.trim_matches(['|', ' ']).split(" | ").collect();
-        let [name, spec, _, message] = cells[..] else { panic!("a row has four cells: {line}") };
-        let mut messages: Vec<String> = message.trim_matches('`').split(" / ").map(str::to_owned).collect();
-        if name.contains('†') {
-            messages.push(NOT_CHECKED.into());
-        }
-        let (object, old) = objects(spec.trim_matches('`'));
-        Row { name: name.to_owned(), object, old, messages }
-    })
-    .collect()
-}
-
-/// The object of a row, and what it was before.
-fn objects(spec: &str) -> (Value, Option<Value>) {
-    if let Some(length) = spec.strip_prefix("metadata.name of ").and_then(|rest| rest.strip_suffix(" characters")) {
-        let mut object = destination(SINK);
-        object["metadata"]["name"] = "a".repeat(length.parse().expect("a number of characters")).into();
-        return (object, None);
-    }
-    match spec.split_once(" (was ") {
-        Some((new, old)) => {
-            let (field, _) = new.split_once(':').expect("a field and its value");
-            let old = destination(&format!("{SINK}, {field}: {}", old.trim_end_matches(')')));
-            (destination(&format!("{SINK}, {new}")), Some(old))
-        }
-        None => (destination(&spec.replace('…', SINK)), None),
-    }
-}
-
-fn destination(spec: &str) -> Value {
-    // `filters`, `delivery` and the like stand in the table as they do in a flow mapping, a sink in a line of its own.
-    let spec = Yaml::read(&format!("{{{spec}}}")).remove(0).unwrap_or_else(|error| panic!("{spec}: {error}")).value;
-    json!({
-        "apiVersion": "posthorn.dev/v1alpha1", "kind": "EventDestination",
-        "metadata": {"name": "x", "namespace": "shop"}, "spec": spec,
-    })
-}
+#[path = "fixtures/refusals.rs"]
+mod table;
 
 #[test]
 fn every_row_is_refused_with_its_message() {

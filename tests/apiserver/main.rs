@@ -1,0 +1,11 @@
+//! The resource and the operator against a real API server: one test binary, one module for each subject.
+//!
+//! `hack/apiserver.sh` finds or makes etcd, kube-apiserver and kubectl.
+// A test fails by panicking; the harness does so with a message wherever the reason is not plain.
+#![allow(clippy::unwrap_used)]
+
+mod crd;
+mod harness;
+mod support;
+#[path = "../fixtures/refusals.rs"]
+mod table;
