@@ -9,3 +9,4 @@ mod harness;
 mod support;
 #[path = "../fixtures/refusals.rs"]
 mod table;
+mod telling;
