@@ -12,3 +12,4 @@ mod support;
 #[path = "../fixtures/refusals.rs"]
 mod table;
 mod workers;
+mod telling;
