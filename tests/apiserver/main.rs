@@ -6,6 +6,7 @@
 
 mod crd;
 mod harness;
+mod kubelet;
 mod support;
 #[path = "../fixtures/refusals.rs"]
 mod table;
