@@ -5,11 +5,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod crd;
+mod flow;
 mod harness;
+mod kubelet;
 mod leader;
 mod rbac;
 mod support;
 #[path = "../fixtures/refusals.rs"]
 mod table;
-mod workers;
 mod telling;
+mod workers;

@@ -92,10 +92,7 @@ impl Cluster {
 
     /// A client of whom a kubeconfig names.
     pub async fn client_of(&self, kubeconfig: &Path) -> Client {
-        let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
-        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-        (config.default_retry, config.read_timeout) = (false, None);
-        Client::try_from(config).unwrap()
+        client_of(kubeconfig).await
     }
 
     /// Ends the API server at once (SIGKILL); etcd keeps what it was told.
@@ -167,6 +164,14 @@ impl Cluster {
         ];
         self.guard.spawn(Command::new(self.programs.join("kube-apiserver")).args(flags), "kube-apiserver.log")
     }
+}
+
+/// A client of whom a kubeconfig names. It does not repeat a request by itself.
+pub async fn client_of(kubeconfig: &Path) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    (config.default_retry, config.read_timeout) = (false, None);
+    Client::try_from(config).unwrap()
 }
 
 fn start_etcd(guard: &Arc<Guard>, programs: &Path, port: u16) -> Process {

@@ -62,7 +62,7 @@ impl Cluster {
 
     /// Deletes what the arguments name, if it is there, and waits until it is gone.
     pub fn delete(&self, args: &[&str]) {
-        self.ok(&[&["delete", "--ignore-not-found"], args].concat());
+        self.ok(&[&["delete", "--ignore-not-found", "--timeout=60s"], args].concat());
     }
 
     /// A value of an object by its JSONPath (`{.status.backlog}`); empty if it has none.

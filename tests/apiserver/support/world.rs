@@ -1,5 +1,6 @@
 //! A whole installation: API server, Redis, ingest, router, an operator with exactly its own role, and the kubelet's player for the workers.
 
+use super::Cluster;
 use super::audit::Mark;
 use super::it::client::Post;
 use super::it::eventually::{eventually, eventually_within, holds};
@@ -8,8 +9,6 @@ use super::it::redis::Options as RedisOptions;
 use super::it::stored::{Stored, stored};
 use super::it::{Client, Pieces, Posthorn};
 use super::kubelet::{Kubelet, Options};
-use super::Cluster;
-use posthorn::receiver::{Behaviour, Receiver};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -117,13 +116,6 @@ impl World {
     /// The admin port of the operator.
     pub async fn admin(&mut self) -> SocketAddr {
         address(&self.operator.line("role=\"operator\"").await, "admin_listen")
-    }
-
-    /// A receiver that behaves like this, and its URL.
-    pub async fn receiver(&self, behaviour: Behaviour) -> (Receiver, String) {
-        let receiver = Receiver::start(SocketAddr::from(([127, 0, 0, 1], 0)), behaviour).await.unwrap();
-        let url = format!("http://{}/", receiver.addr());
-        (receiver, url)
     }
 
     /// Applies a destination of namespace `shop` that tries for ever, soon again; `more` are further fields of its spec (`isolation: Dedicated, …`).

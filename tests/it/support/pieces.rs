@@ -216,7 +216,7 @@ pub fn route(uid: &str, rev: i64, filters: Vec<Filter>) -> Route {
 }
 
 /// A plan that tries for ever, soon again.
-fn plan(uid: &str, url: &str) -> Plan {
+pub fn plan(uid: &str, url: &str) -> Plan {
     let sink = HttpSink {
         uri: Secret::new(url),
         in_cluster: false,
