@@ -17,11 +17,16 @@ const PURE: &[&str] = &[
     "worker::attempt",
     "worker::retry",
     "worker::halt",
+    "operator::workers::build",
+    "operator::workers::placement",
+    "operator::workers::memory",
+    "operator::workers::health",
     "operator::board::entry",
     "operator::events::notes",
     "operator::status::make",
     "receiver::check",
     "receiver::seen",
+    "operator::address",
     "operator::rbac",
 ];
 

@@ -1,6 +1,8 @@
 //! Calls of the API server: each with a deadline, as the client has none, and with an error that says what was tried.
 
 use super::error::Error;
+use kube::config::InferConfigError;
+use kube::{Client, Config};
 use std::future::Future;
 use std::time::Duration;
 
@@ -23,6 +25,43 @@ async fn within<T>(after: Duration, doing: impl Into<String>, request: impl Futu
     match tokio::time::timeout(after, request).await {
         Ok(answer) => answer.map_err(Error::api(doing)),
         Err(_) => Err(Error::NoAnswer { doing: doing.into(), after }),
+    }
+}
+
+/// Longest silence while an answer is read; a watch is asked to end sooner (290 s).
+const SILENCE: Duration = Duration::from_secs(300);
+
+/// An API server, as the kubeconfig or the pod says.
+pub struct ApiServer {
+    /// Talks to it.
+    pub client: Client,
+    /// The namespace of the pod, or of the kubeconfig's context.
+    pub namespace: String,
+}
+
+/// Which API server is meant, or how to talk to it, is not to be known.
+#[derive(Debug, thiserror::Error)]
+pub enum NoApiServer {
+    /// Nothing says where it is.
+    #[error("no cluster: set KUBECONFIG, or run in a pod with a service account ({0})")]
+    Unknown(#[from] InferConfigError),
+    /// What was found cannot be used.
+    #[error("the kubeconfig cannot be used: {0}")]
+    Unusable(#[from] kube::Error),
+}
+
+impl ApiServer {
+    /// From `KUBECONFIG`, `~/.kube/config` or the service account of the pod. Connects at the first call.
+    ///
+    /// # Errors
+    /// If there is none of them, or it cannot be used.
+    pub async fn infer() -> Result<ApiServer, NoApiServer> {
+        let mut config = Config::infer().await?;
+        // each call has a deadline of ours, and is repeated by whoever wanted it
+        config.default_retry = false;
+        config.read_timeout = Some(SILENCE);
+        let namespace = config.default_namespace.clone();
+        Ok(ApiServer { client: Client::try_from(config)?, namespace })
     }
 }
 

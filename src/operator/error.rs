@@ -35,6 +35,12 @@ pub enum Error {
     /// Another operator leads now.
     #[error("no longer the leader")]
     NotLeading,
+    /// Redis holds a newer revision of the route.
+    #[error("redis holds a newer revision of the route of {0}")]
+    Stale(String),
+    /// Someone else's destination of the same name uses the same Redis.
+    #[error("a destination {0} of another cluster or of a standalone is in this redis; rename one of them, or use another bus or redis")]
+    NameTaken(String),
 }
 
 impl Error {
@@ -42,6 +48,15 @@ impl Error {
     pub fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
         let doing = doing.into();
         move |source| Error::Api { doing, source: Box::new(source) }
+    }
+
+    /// Reason of the conditions of an object that could not be applied for it; `None` where it passes by itself, or nobody could be told.
+    pub fn reason(&self) -> Option<&'static str> {
+        match self.class() {
+            Class::Redis => Some("RedisUnavailable"),
+            Class::Forbidden | Class::Invalid | Class::Internal => Some("ApplyFailed"),
+            Class::Unavailable | Class::Conflict | Class::NotFound | Class::Terminating | Class::NotLeading => None,
+        }
     }
 
     /// Its class.
@@ -52,6 +67,8 @@ impl Error {
             Error::Redis(connection::Error::TooNew { bus: _, version: _ } | connection::Error::Protocol(_)) => Class::Internal,
             Error::Redis(_) => Class::Redis,
             Error::NotLeading => Class::NotLeading,
+            Error::Stale(_) => Class::Conflict,
+            Error::NameTaken(_) => Class::Invalid,
         }
     }
 }
@@ -167,7 +184,8 @@ fn told(error: &kube::Error) -> String {
         other => chain(other),
     };
     if text.len() > TOLD {
-        text.truncate(text.floor_char_boundary(TOLD));
+        let end = (0..=TOLD).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
         text.push('…');
     }
     if class_of_api(error) == Class::Forbidden {

@@ -6,7 +6,10 @@
 
 mod crd;
 mod harness;
+mod leader;
+mod rbac;
 mod support;
 #[path = "../fixtures/refusals.rs"]
 mod table;
 mod telling;
+mod workers;
