@@ -16,9 +16,14 @@ const MAX_TEXT: usize = 256;
 ///
 /// `lastTransitionTime` is the best that Redis knows; who keeps a former status carries the time of an unchanged condition over.
 pub fn status(snapshot: &Snapshot, route: &Route) -> EventDestinationStatus {
+    EventDestinationStatus { observed_generation: Some(route.rev), conditions: conditions(snapshot, route), ..figures(snapshot, route) }
+}
+
+/// The part of it that is not a judgement: numbers, times, the head.
+pub fn figures(snapshot: &Snapshot, route: &Route) -> EventDestinationStatus {
     EventDestinationStatus {
-        observed_generation: Some(route.rev),
-        conditions: conditions(snapshot, route),
+        observed_generation: None,
+        conditions: Vec::new(),
         sink_uri: Some(route.sink_uri.clone()),
         worker: None,
         backlog: Some(count(snapshot.backlog)),
@@ -38,19 +43,26 @@ pub fn status(snapshot: &Snapshot, route: &Route) -> EventDestinationStatus {
 }
 
 /// Whether a condition holds, why, and since when.
-struct Finding {
-    status: ConditionStatus,
-    reason: String,
-    message: String,
-    since: Time,
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// Why, one word in CamelCase.
+    pub reason: String,
+    /// Why, for a person.
+    pub message: String,
+    /// Since when, as far as Redis knows; the time of creation where it does not.
+    pub since: Time,
 }
 
 impl Finding {
-    fn new(status: ConditionStatus, reason: &str, message: impl Into<String>, since: Time) -> Finding {
+    /// Makes one.
+    pub fn new(status: ConditionStatus, reason: &str, message: impl Into<String>, since: Time) -> Finding {
         Finding { status, reason: reason.to_owned(), message: message.into(), since }
     }
 
-    fn condition(self, kind: &str, generation: i64) -> Condition {
+    /// The condition of this type.
+    pub fn condition(self, kind: &str, generation: i64) -> Condition {
         Condition {
             r#type: kind.to_owned(),
             status: self.status,
@@ -94,14 +106,16 @@ fn accepted(route: &Route) -> Finding {
     Finding::new(ConditionStatus::True, "Accepted", "", created(route))
 }
 
-fn resolved(route: &Route) -> Finding {
+/// Whether all that it refers to was found.
+pub fn resolved(route: &Route) -> Finding {
     match &route.unresolved {
         None => Finding::new(ConditionStatus::True, "Resolved", "", created(route)),
         Some(missing) => Finding::new(ConditionStatus::False, &missing.reason, missing.message.clone(), created(route)),
     }
 }
 
-fn routed(route: &Route) -> Finding {
+/// Whether it takes events.
+pub fn routed(route: &Route) -> Finding {
     match route.state {
         RouteState::Open => Finding::new(ConditionStatus::True, "Routed", "", created(route)),
         RouteState::Closed => {
@@ -110,7 +124,8 @@ fn routed(route: &Route) -> Finding {
     }
 }
 
-fn worker_available(snapshot: &Snapshot, route: &Route) -> Finding {
+/// Whether a worker runs it, or none is wanted.
+pub fn worker_available(snapshot: &Snapshot, route: &Route) -> Finding {
     match worker(snapshot) {
         Worker::Runs(_) => Finding::new(ConditionStatus::True, "WorkerRuns", "", reported(snapshot, route)),
         _ if route.suspend => Finding::new(ConditionStatus::True, "NotWanted", "delivery is suspended", created(route)),
@@ -119,7 +134,8 @@ fn worker_available(snapshot: &Snapshot, route: &Route) -> Finding {
     }
 }
 
-fn keeping_up(snapshot: &Snapshot, route: &Route) -> Finding {
+/// Whether its queue takes all that matches.
+pub fn keeping_up(snapshot: &Snapshot, route: &Route) -> Finding {
     match snapshot.fill {
         None => Finding::new(ConditionStatus::True, "KeepingUp", "", created(route)),
         Some(fill) => {
@@ -129,13 +145,17 @@ fn keeping_up(snapshot: &Snapshot, route: &Route) -> Finding {
     }
 }
 
-fn data_lost(snapshot: &Snapshot) -> Option<Finding> {
-    let message = format!("its queue was deleted from Redis by someone else, with {} events in it", snapshot.lost);
+/// Whether someone deleted something of it from Redis; `None` if nobody did.
+pub fn data_lost(snapshot: &Snapshot) -> Option<Finding> {
+    let message = match snapshot.lost {
+        0 => "what Redis held of it was lost; how many events waited is not known".to_owned(),
+        lost => format!("its queue was deleted from Redis by someone else, with {lost} events in it"),
+    };
     Some(Finding::new(ConditionStatus::True, "QueueDeleted", message, time(snapshot.data_lost?)))
 }
 
 /// The state of delivery, as its reason.
-fn delivering(snapshot: &Snapshot, route: &Route) -> Finding {
+pub fn delivering(snapshot: &Snapshot, route: &Route) -> Finding {
     let since = reported(snapshot, route);
     let suspended = || Finding::new(ConditionStatus::False, "Suspended", "delivery is suspended, events go on accumulating", since.clone());
     match worker(snapshot) {
@@ -191,7 +211,8 @@ fn pending(route: &Route) -> Finding {
 }
 
 /// Who works on the queue.
-enum Worker<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worker<'a> {
     /// It holds the lease, and reported this state.
     Runs(&'a str),
     /// One has run it, and holds it no longer.
@@ -200,7 +221,8 @@ enum Worker<'a> {
     NotYet,
 }
 
-fn worker(snapshot: &Snapshot) -> Worker<'_> {
+/// Who works on the queue.
+pub fn worker(snapshot: &Snapshot) -> Worker<'_> {
     match (snapshot.owned, snapshot.state.as_deref()) {
         (true, Some(state)) => Worker::Runs(state),
         (false, Some(_)) => Worker::Gone,
@@ -213,7 +235,8 @@ fn reported(snapshot: &Snapshot, route: &Route) -> Time {
     snapshot.reported.map_or_else(|| created(route), time)
 }
 
-fn created(route: &Route) -> Time {
+/// When the destination was created; the epoch if that is not known.
+pub fn created(route: &Route) -> Time {
     Time(route.created.parse().unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
@@ -235,8 +258,8 @@ fn cut(text: &str) -> String {
     text.chars().take(MAX_TEXT).collect()
 }
 
-/// Milliseconds since the epoch; what is beyond all calendars becomes the epoch.
-fn time(ms: u64) -> Time {
+/// From milliseconds since the epoch; what is beyond all calendars becomes the epoch.
+pub fn time(ms: u64) -> Time {
     let known = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     Time(known.unwrap_or(Timestamp::UNIX_EPOCH))
 }

@@ -3,13 +3,16 @@
 use posthorn::api::crd;
 use posthorn::api::not_yet::{self, Place};
 use posthorn::api::objects::Objects;
+use posthorn::api::sink::AddressableRef;
 use posthorn::api::yaml::Yaml;
-use posthorn::api::{manifest, parse};
-use posthorn::plan::{Resolved, resolve};
+use posthorn::api::{EventDestination, manifest, parse};
+use posthorn::operator::{address, validate};
+use posthorn::plan::{Resolved, Surroundings, resolve};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-/// Read by whoever places workers, not by the worker; outside a cluster it is noted.
+/// Read by who places workers (`operator::workers`), not by the worker; outside a cluster it is noted.
 const PLACEMENT: &str = "spec.isolation";
 
 /// The fields of the schema that hold a value themselves; the nested filters are in [`filter_leaves`].
@@ -80,27 +83,60 @@ fn objects() -> Objects {
     objects
 }
 
+/// What a cluster has that can be addressed.
+fn surroundings(place: Place, destination: &EventDestination) -> Surroundings {
+    let reference = destination.spec.sink.http.as_ref().and_then(|http| http.r#ref.as_ref());
+    match place {
+        Place::Standalone => Surroundings::Standalone,
+        Place::Cluster => Surroundings::Cluster(reference.and_then(address_of)),
+    }
+}
+
+/// The address of the object that a reference names, if the fixture has it.
+fn address_of(reference: &AddressableRef) -> Option<Result<posthorn::plan::Address, posthorn::plan::Problem>> {
+    let (documents, problems) = manifest::read("addressables.yaml", include_str!("fixtures/addressables.yaml"));
+    assert_eq!(problems, []);
+    let namespace = reference.namespace.as_deref().unwrap_or("shop");
+    let object = documents.into_iter().find(|object| {
+        (object.api_version.as_str(), object.kind.as_str()) == (reference.api_version.as_str(), reference.kind.as_str())
+            && (object.namespace.as_str(), object.name.as_str()) == (namespace, reference.name.as_str())
+    })?;
+    Some(if address::is_service(reference) {
+        let service = serde_json::from_value(object.value().clone()).expect("a Service");
+        address::of_service(reference, namespace, &service)
+    } else {
+        address::of_addressable(reference, object.value())
+    })
+}
+
 enum Outcome {
-    Becomes(Box<Resolved>),
+    /// What it becomes, and how long it is drained when it is deleted.
+    Becomes(Box<(Resolved, Duration)>),
     NotYet(Vec<not_yet::Found>),
 }
 
-fn outcome(field: &str, spec: &Value, objects: &Objects) -> Outcome {
+fn outcome(field: &str, spec: &Value, objects: &Objects, place: Place) -> Outcome {
     let object = json!({
         "apiVersion": "posthorn.dev/v1alpha1", "kind": "EventDestination", "metadata": {"name": "x", "namespace": "shop"}, "spec": spec,
     });
     let destination = parse(object.clone()).unwrap_or_else(|wrong| panic!("{field}: {spec} is not valid: {wrong:?}"));
-    let found = not_yet::find(&object, Place::Standalone);
+    let found = not_yet::find(&object, place);
     if !found.is_empty() {
         return Outcome::NotYet(found);
     }
-    let resolved = resolve(&destination, "u", objects).unwrap_or_else(|wrong| panic!("{field}: {spec}: {wrong:?}"));
-    Outcome::Becomes(Box::new(resolved))
+    let surroundings = surroundings(place, &destination);
+    let resolved = resolve(&destination, "u", objects, &surroundings).unwrap_or_else(|wrong| panic!("{field}: {spec}: {wrong:?}"));
+    Outcome::Becomes(Box::new((resolved, validate::drain_timeout(&destination))))
 }
 
 fn assert_read(field: &str, from: &Value, to: &Value, objects: &Objects) {
     assert_ne!(from, to, "{field} does not change");
-    match (outcome(field, from, objects), outcome(field, to, objects)) {
+    assert_read_in(Place::Standalone, field, from, to, objects);
+    assert_read_in(Place::Cluster, field, from, to, objects);
+}
+
+fn assert_read_in(place: Place, field: &str, from: &Value, to: &Value, objects: &Objects) {
+    match (outcome(field, from, objects, place), outcome(field, to, objects, place)) {
         (Outcome::Becomes(from), Outcome::Becomes(to)) => assert_ne!(from, to, "{field} is accepted and ignored"),
         (_, Outcome::NotYet(found)) => {
             let covered = not_yet::all().iter().any(|row| row.covers(field) && found.iter().any(|found| found.sentence == row.sentence));

@@ -29,8 +29,13 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers everything.
+    /// Registers what every role has.
     pub fn new() -> Arc<Metrics> {
+        Metrics::with(|_| ()).0
+    }
+
+    /// Registers what every role has, and what one has of its own.
+    pub fn with<T>(register: impl FnOnce(&mut Registry) -> T) -> (Arc<Metrics>, T) {
         let mut registry = Registry::with_prefix("posthorn");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of this binary", build);
@@ -38,7 +43,8 @@ impl Metrics {
         registry.register_collector(Box::new(RedisCollector));
         let routers = RouterFamilies::register(&mut registry);
         let destinations = DestinationFamilies::register(&mut registry);
-        Arc::new(Metrics { registry, ingest, routers, destinations })
+        let own = register(&mut registry);
+        (Arc::new(Metrics { registry, ingest, routers, destinations }), own)
     }
 
     /// The handles of one bus for its router; every value is there from the first call.

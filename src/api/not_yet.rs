@@ -79,8 +79,9 @@ static ALL: LazyLock<Vec<NotYet>> = LazyLock::new(|| {
         NotYet::new("spec.delivery.deadLetter.destinationRef", present, "deadLetter.destinationRef is not there yet; leave it out"),
         NotYet::new("spec.limits.rate", present, "limits.rate is not there yet; leave it out"),
         NotYet::new("spec.limits.backlog", present, "limits.backlog is not there yet; leave it out"),
-        NotYet::new("spec.deletionPolicy", |it| it == "Drain", "deletionPolicy: Drain is not there yet; use Discard")
-            .with(&["spec.drainTimeout"]),
+        NotYet::new("spec.deletionPolicy", |it| it == "Drain", "deletionPolicy: Drain needs a cluster; use Discard")
+            .with(&["spec.drainTimeout"])
+            .only_in(Place::Standalone),
     ];
     let cel = |(path, _): (String, usize)| NotYet::new(format!("{path}.cel"), present, CEL);
     all.extend(filter::places().into_iter().map(cel));
@@ -143,10 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_is_refused_outside_a_cluster_only() {
-        let object = json!({"spec": {"isolation": "Shared", "sink": {"http": {"ref": {"name": "billing"}}}}});
+    fn what_needs_a_cluster_is_refused_outside_one_only() {
+        let object = json!({"spec": {"isolation": "Shared", "deletionPolicy": "Drain", "sink": {"http": {"ref": {"name": "billing"}}}}});
         assert_eq!(find(&object, Place::Cluster), []);
-        assert_eq!(find(&object, Place::Standalone).len(), 1);
+        assert_eq!(find(&object, Place::Standalone).len(), 2);
         assert_eq!((notes(&object, Place::Cluster).len(), notes(&object, Place::Standalone).len()), (0, 1));
     }
 

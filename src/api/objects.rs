@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// The label that lets destinations use a Secret.
-const ALLOW_LABEL: &str = "posthorn.dev/allow";
+pub const ALLOW_LABEL: &str = "posthorn.dev/allow";
 
 /// The type of Secret that destinations may use without the label.
 const CREDENTIALS_TYPE: &str = "posthorn.dev/credentials";
@@ -83,8 +83,13 @@ impl SecretObject {
         }
         data.extend(texts(document, "stringData")?.into_iter().map(|(key, text)| (key, text.into_bytes())));
         let value = document.value();
-        let allowed = value["metadata"]["labels"][ALLOW_LABEL] == "true" || value["type"] == CREDENTIALS_TYPE;
+        let allowed = SecretObject::opts_in(value["metadata"]["labels"][ALLOW_LABEL].as_str(), value["type"].as_str());
         Ok(SecretObject { allowed, data })
+    }
+
+    /// Whether destinations may use a Secret with this value of the label [`ALLOW_LABEL`] and of this type.
+    pub fn opts_in(label: Option<&str>, kind: Option<&str>) -> bool {
+        label == Some("true") || kind == Some(CREDENTIALS_TYPE)
     }
 }
 

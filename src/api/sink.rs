@@ -126,7 +126,7 @@ pub struct AddressableRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
-    /// Scheme for a Service.
+    /// Scheme for a Service. If left out, HTTPS if the port's appProtocol is https or, without appProtocol, if it is 443 or named https; else HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<Scheme>,
     /// Path, and query, added to the address.

@@ -64,3 +64,11 @@ pub fn seen(bus: &str, identity: &str) -> String {
 
 /// Pub/sub pattern of the wake-ups of every bus; the message is a uid.
 pub const WAKE_PATTERN: &str = "ph:{*}:wake";
+
+/// Pub/sub pattern of the hints that the state of a destination changed, for every bus; the message is a uid.
+pub const STATE_PATTERN: &str = "ph:{*}:state";
+
+/// The bus of such a channel.
+pub fn bus_of_channel(channel: &str) -> Option<&str> {
+    channel.strip_prefix("ph:{")?.rsplit_once('}').map(|(bus, _)| bus)
+}

@@ -26,7 +26,9 @@ pub mod queue;
 pub mod routing;
 pub mod safety;
 mod scripts;
+pub mod skip;
 pub mod state;
+pub mod states;
 mod url;
 pub mod wake;
 

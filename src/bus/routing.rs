@@ -58,6 +58,17 @@ pub enum Ask {
     Skip(Sequence),
 }
 
+/// What came of a request that is made once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Once {
+    /// It is made now.
+    Done,
+    /// It was made before.
+    Repeated,
+    /// There is no such destination.
+    Gone,
+}
+
 impl Route {
     /// The field of `names`: `namespace/name`.
     pub fn full_name(&self) -> String {
@@ -113,12 +124,31 @@ pub async fn delete(link: &Link, bus: &str, uid: &str, full_name: &str) -> Resul
 
 /// Leaves a request for the worker of a destination; false if there is no such destination. Script `ask`.
 pub async fn ask(link: &Link, bus: &str, uid: &str, ask: Ask, nonce: &str) -> Result<bool, Error> {
+    Ok(call_ask(link, bus, uid, ask, nonce, "").await? == Once::Done)
+}
+
+/// The same for a request that lasts, like an annotation: nothing is asked if `nonce` is that of the last one of its kind. Script `ask`.
+pub async fn ask_once(link: &Link, bus: &str, uid: &str, ask: Ask, nonce: &str) -> Result<Once, Error> {
+    call_ask(link, bus, uid, ask, nonce, "ask").await
+}
+
+/// Remembers a request as the last one of its kind, without asking anything: it was refused. Script `ask`.
+pub async fn refuse_once(link: &Link, bus: &str, uid: &str, ask: Ask, nonce: &str) -> Result<Once, Error> {
+    call_ask(link, bus, uid, ask, nonce, "note").await
+}
+
+async fn call_ask(link: &Link, bus: &str, uid: &str, ask: Ask, nonce: &str, once: &str) -> Result<Once, Error> {
     let (verb, id) = match ask {
         Ask::Retry => ("retry", "-".to_owned()),
         Ask::Skip(sequence) => ("skip", sequence.to_string()),
     };
-    let mut answer = link.script(Script::Ask, bus).arg(uid).arg(verb).arg(id).arg(nonce).run().await?;
-    Ok(answer.text()? == "OK")
+    let mut answer = link.script(Script::Ask, bus).arg(uid).arg(verb).arg(id).arg(nonce).arg(once).run().await?;
+    match answer.text()?.as_str() {
+        "OK" => Ok(Once::Done),
+        "REPEATED" => Ok(Once::Repeated),
+        "GONE" => Ok(Once::Gone),
+        other => Err(answer.unexpected(other)),
+    }
 }
 
 /// `namespace/name` → uid of every destination of the bus.

@@ -3,6 +3,7 @@
 use super::connection::{Error, Link};
 use super::scripts::{Script, pairs};
 use crate::event::{Attributes, Sequence};
+use crate::plan::Route;
 use serde::Deserialize;
 
 /// All that Redis holds about one destination, read in one script.
@@ -52,6 +53,8 @@ pub struct Snapshot {
     pub fill: Option<Sequence>,
     /// The event at the head of the queue.
     pub head: Option<Head>,
+    /// Its route; `None` if there is none, or one that this version cannot read.
+    pub route: Option<Route>,
     /// Clock of Redis when this was read, milliseconds since the epoch.
     pub now: u64,
 }
@@ -87,6 +90,7 @@ pub async fn snapshot(link: &Link, bus: &str, uid: &str) -> Result<Snapshot, Err
     let owned = answer.parse::<u8>()? == 1;
     let (fill, _position) = (answer.text()?.parse().ok(), answer.text()?);
     let (id, attributes, trial) = (answer.text()?, answer.lossy_text()?, answer.lossy_text()?);
+    let route = answer.lossy_text()?;
     let number = |name: &str| st.get(name).and_then(|text| text.parse::<u64>().ok());
     let word = |name: &str| st.get(name).cloned();
     Ok(Snapshot {
@@ -115,6 +119,7 @@ pub async fn snapshot(link: &Link, bus: &str, uid: &str) -> Result<Snapshot, Err
         start: st.get("start").and_then(|text| text.parse().ok()),
         fill,
         head: id.parse().ok().map(|sequence| head(sequence, &attributes, &trial)),
+        route: serde_json::from_str(&route).ok(),
         now,
     })
 }

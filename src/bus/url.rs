@@ -41,6 +41,12 @@ impl fmt::Debug for RedisUrl {
 }
 
 impl RedisUrl {
+    /// As it was given, if it holds no password: fit for a place that others can read.
+    pub fn without_password(&self) -> Option<&str> {
+        let info = self.0.as_str().into_connection_info().ok()?;
+        info.redis_settings().password().is_none().then_some(&self.0)
+    }
+
     /// A client for one more connection: no Nagle, keep-alive, so that a dead peer is noticed.
     pub(super) fn client(&self) -> Result<Client, RedisError> {
         let mut info = self.0.as_str().into_connection_info()?;
@@ -55,5 +61,20 @@ impl RedisUrl {
         // RESP3, so that the loss of a connection is told while nothing is sent
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         Client::open(info.set_redis_settings(settings))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_address_without_a_password_is_given_away() {
+        for open in ["redis://redis:6379", "rediss://redis:6379/1", "unix:///run/redis.sock?db=1"] {
+            assert_eq!(open.parse::<RedisUrl>().unwrap().without_password(), Some(open));
+        }
+        for secret in ["redis://:pass@redis", "rediss://user:pass@redis:6379", "unix:///run/redis.sock?pass=secret"] {
+            assert_eq!(secret.parse::<RedisUrl>().unwrap().without_password(), None);
+        }
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Writes the files that are generated from the code: the CustomResourceDefinition and its reference.
+/// Writes the files that are generated from the code: the CustomResourceDefinition and its reference, the operator's roles.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  posthorn generate --check")]
 pub struct Generate {

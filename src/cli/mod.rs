@@ -7,6 +7,7 @@ pub mod generate;
 pub mod get;
 pub mod ingest;
 pub mod names;
+pub mod operator;
 pub mod output;
 pub mod receiver;
 pub mod retry;
@@ -44,6 +45,7 @@ enum Command {
     Ingest(ingest::Ingest),
     Router(router::Args),
     Worker(worker::Args),
+    Operator(operator::Args),
     Get(get::Get),
     Send(send::Send),
     Dead(dead::Dead),
@@ -59,6 +61,8 @@ impl Command {
     fn log(&self) -> &'static str {
         match self {
             Command::Standalone(_) | Command::Ingest(_) | Command::Router(_) | Command::Worker(_) => "info",
+            // its watches tell of their failures themselves, once
+            Command::Operator(_) => "info,kube_runtime=error",
             _ => "error",
         }
     }
@@ -77,6 +81,7 @@ impl Cli {
             Command::Ingest(args) => args.run().await,
             Command::Router(args) => router::run(args).await,
             Command::Worker(args) => worker::run(args).await,
+            Command::Operator(args) => operator::run(args).await,
             Command::Get(args) => args.run().await,
             Command::Send(args) => args.run().await,
             Command::Dead(args) => args.run().await,

@@ -52,7 +52,8 @@ pub struct Role {
     pub admin: Admin,
     /// When to end.
     pub shutdown: Shutdown,
-    supervisor: Supervisor,
+    /// A connection to Redis.
+    pub supervisor: Supervisor,
     end_admin: Shutdown,
     admin_task: JoinHandle<()>,
 }
@@ -63,26 +64,35 @@ impl RoleArgs {
     /// # Errors
     /// If a flag or the settings are wrong, the port is in use, or Redis would lose events.
     pub async fn start(self, name: &'static str) -> anyhow::Result<Option<Role>> {
+        let accept_unsafe = self.unsafe_storage;
+        let role = self.open(name, Metrics::new()).await?;
+        let (gate, _) = (role.admin.readiness.gate("storage"), role.admin.readiness.gate("redis"));
+        // both from the beginning: who is ready waits for neither
+        gate.set_waiting("no connection to redis yet");
+        tokio::select! {
+            safe = safety::require(&role.supervisor, role.settings.declared_fsync(), accept_unsafe) => safe?,
+            () = role.shutdown.begun() => return Ok(None),
+        }
+        gate.set_ready();
+        Ok(Some(role))
+    }
+
+    /// Opens the admin port, and looks at Redis no further than to connect to it.
+    ///
+    /// # Errors
+    /// If a flag or the settings are wrong, or the port is in use.
+    pub async fn open(self, name: &'static str, metrics: Arc<Metrics>) -> anyhow::Result<Role> {
         let redis: RedisUrl = self.redis.0.as_deref().unwrap_or("redis://127.0.0.1:6379").parse().context("--redis")?;
         let settings = Arc::new(self.config.0.as_deref().map(Settings::read).transpose()?.unwrap_or_default());
         let shutdown = Shutdown::on_signals().context("signal handlers cannot be installed")?;
         let address = self.admin_listen.0.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090)));
         let listener = TcpListener::bind(address).await.with_context(|| cannot_listen(address, "--admin-listen"))?;
         let admin_listen = listener.local_addr().context("the admin port has no address")?;
-        let (admin, end_admin) = (Admin { readiness: Readiness::default(), metrics: Metrics::new() }, Shutdown::new());
+        let (admin, end_admin) = (Admin { readiness: Readiness::default(), metrics }, Shutdown::new());
         let admin_task = tokio::spawn(admin::serve(listener, admin.clone(), end_admin.clone()));
-        // both from the beginning: who is ready waits for neither
-        let gate = admin.readiness.gate("storage");
-        admin.readiness.gate("redis");
-        gate.set_waiting("no connection to redis yet");
-        let supervisor = Supervisor::start(redis.clone(), "check");
-        tokio::select! {
-            safe = safety::require(&supervisor, settings.declared_fsync(), self.unsafe_storage) => safe?,
-            () = shutdown.begun() => return Ok(None),
-        }
-        gate.set_ready();
+        let supervisor = Supervisor::start(redis.clone(), name);
         tracing::info!(role = name, %redis, %admin_listen, buses = settings.buses.len(), "running");
-        Ok(Some(Role { redis, settings, admin, shutdown, supervisor, end_admin, admin_task }))
+        Ok(Role { redis, settings, admin, shutdown, supervisor, end_admin, admin_task })
     }
 }
 

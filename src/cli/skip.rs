@@ -2,9 +2,8 @@
 
 use super::ask::{Asked, Asking};
 use super::output;
-use crate::bus::lease::{self, Leased, Tokens};
-use crate::bus::queue::{Answered, Burial, Buried, Fate, Streak, Tenure};
 use crate::bus::routing::Ask;
+use crate::bus::skip::{self, Skipped};
 use crate::bus::state::Snapshot;
 use crate::event::Sequence;
 use anyhow::bail;
@@ -57,32 +56,11 @@ impl Skip {
         if asked.before.owned {
             return Ok(None);
         }
-        let ((link, bus), uid) = (asked.place(), &asked.named.uid);
-        let token = match lease::lease(link, bus, uid, &Tokens::in_memory()).await? {
-            (token, Leased::Held { .. }) => token,
-            (_, Leased::Busy) => return Ok(None),
-            (_, Leased::NoRoute) => bail!("{} was deleted this very moment", asked.named.full_name),
-        };
-        let tenure = Tenure { link: link.clone(), bus: bus.to_owned(), uid: uid.clone(), token };
-        let buried = tenure.bury(&self.burial()).await;
-        tenure.release().await?;
-        match buried? {
-            Answered::Done(Buried::Done | Buried::ThenHalted(_) | Buried::Halted) | Answered::Gone => Ok(Some(asked.now().await?)),
-            Answered::Fenced => Ok(None),
-        }
-    }
-
-    /// Belongs to no streak, so it never halts. The number of dead letters is bounded by the worker's next burial: only its plan tells the bound.
-    fn burial(&self) -> Burial<'static> {
-        Burial {
-            id: self.sequence,
-            fate: Fate::DeadLetter,
-            streak: Streak::None,
-            class: "Skipped",
-            message: "skipped on request",
-            destination_limit: u32::MAX,
-            event_limit: u32::MAX,
-            max_dead_letters: u64::MAX,
+        let (link, bus) = asked.place();
+        match skip::without_worker(link, bus, &asked.named.uid, self.sequence).await? {
+            Skipped::Done => Ok(Some(asked.now().await?)),
+            Skipped::Busy => Ok(None),
+            Skipped::Gone => bail!("{} was deleted this very moment", asked.named.full_name),
         }
     }
 

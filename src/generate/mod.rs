@@ -1,5 +1,6 @@
 //! Generated files as values: one function makes them, `posthorn generate` writes them, a test compares them.
 
+pub mod rbac;
 mod reference;
 
 use crate::api::crd;
@@ -26,6 +27,8 @@ pub fn artifacts() -> Vec<Artifact> {
         artifact("crds/eventdestinations.posthorn.dev.yaml", crd_yaml()),
         artifact("crds/kustomization.yaml", kustomization()),
         artifact("docs/eventdestination.md", reference::markdown()),
+        artifact("docs/rbac.md", rbac::markdown()),
+        artifact("manifests/base/rbac.yaml", rbac::manifest()),
     ]
 }
 

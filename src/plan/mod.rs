@@ -5,7 +5,7 @@
 
 pub mod resolve;
 
-pub use resolve::{Problem, Reason, Resolved, resolve};
+pub use resolve::{Address, Problem, Reason, Resolved, Surroundings, resolve};
 
 use crate::filter::Filter;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,25 @@ pub struct Plan {
     pub replicas: u32,
 }
 
+impl Plan {
+    /// The plan with every value blank that may be secret.
+    pub fn without_secrets(&self) -> Plan {
+        let Sink::Http(sink) = &self.sink;
+        let blank = || Secret::new("");
+        let sink = HttpSink {
+            uri: blank(),
+            headers: sink.headers.iter().map(|(name, _)| (name.clone(), blank())).collect(),
+            auth: sink.auth.as_ref().map(|auth| match auth {
+                Auth::Basic { username: _, password: _ } => Auth::Basic { username: blank(), password: blank() },
+                Auth::Bearer(_) => Auth::Bearer(blank()),
+            }),
+            signing: sink.signing.iter().map(|_| blank()).collect(),
+            ..sink.clone()
+        };
+        Plan { sink: Sink::Http(sink), ..self.clone() }
+    }
+}
+
 /// Exactly one kind of sink.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,6 +70,9 @@ pub enum Sink {
 pub struct HttpSink {
     /// Absolute http or https URL; may itself be a secret.
     pub uri: Secret,
+    /// It is a Service of this cluster that was given by `ref`: its addresses may be private, whatever the egress policy says of those.
+    #[serde(default)]
+    pub in_cluster: bool,
     /// How an event is put into a request.
     pub format: Format,
     /// Headers added to each request, in order.

@@ -9,10 +9,10 @@ use crate::api::objects::Objects;
 use crate::api::spec::{self, EventDestination, EventDestinationSpec};
 use crate::api::{filter, values};
 use crate::filter::Filter;
-use aws_lc_rs::digest;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::fmt;
 use std::time::Duration;
+use url::Url;
 
 /// What one destination becomes.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,34 @@ pub struct Resolved {
     pub bus: String,
     /// Where a new queue begins.
     pub start: Start,
+}
+
+/// Where destinations are run, and what `sink.http.ref` stands for there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Surroundings {
+    /// One process, from a directory.
+    Standalone,
+    /// A cluster: what `ref` stands for, or why it stands for nothing; `None` if there is no such object, or no `ref`.
+    Cluster(Option<Result<Address, Problem>>),
+}
+
+impl Surroundings {
+    fn place(&self) -> Place {
+        match self {
+            Surroundings::Standalone => Place::Standalone,
+            Surroundings::Cluster(_) => Place::Cluster,
+        }
+    }
+}
+
+/// Where the object that `sink.http.ref` names can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Its URL, with the path that `ref` adds to it.
+    pub url: Url,
+    /// It is a Service, so that it may be at a private address whatever the egress policy says. Of no other URL that is believed: who may
+    /// write an object's status could else reach what a `uri` may not.
+    pub is_service: bool,
 }
 
 /// Why a destination cannot be run.
@@ -58,6 +86,20 @@ pub enum Reason {
     ConfigMapNotFound,
     /// Not PEM certificates.
     InvalidCABundle,
+    /// There is no such object as `ref` names.
+    RefNotFound,
+    /// The API server does not know such a kind of object.
+    RefKindNotFound,
+    /// `ref` names another namespace, which does not grant it.
+    RefNotPermitted,
+    /// The operator may not read such objects.
+    RefForbidden,
+    /// The object publishes no URL, or (as yet) none that events can be sent to.
+    RefNotAddressable,
+    /// The Service has no such port.
+    PortNotFound,
+    /// The Service has several ports, and `ref` names none.
+    PortAmbiguous,
 }
 
 impl fmt::Display for Reason {
@@ -67,7 +109,8 @@ impl fmt::Display for Reason {
 }
 
 impl Problem {
-    fn new(path: impl Into<String>, reason: Reason, message: impl Into<String>) -> Problem {
+    /// A problem of one field.
+    pub fn new(path: impl Into<String>, reason: Reason, message: impl Into<String>) -> Problem {
         Problem { path: path.into(), reason, message: message.into() }
     }
 
@@ -76,10 +119,17 @@ impl Problem {
     }
 }
 
-/// Makes the plan and the route of a valid destination, for a bus without replicas. `uid` names its queue; generation and time of creation are those of its metadata
-/// (1 and empty where there are none). Deterministic: the same object and Secrets give the same plan, `id` included.
-pub fn resolve(destination: &EventDestination, uid: &str, objects: &Objects) -> Result<Resolved, Vec<Problem>> {
-    let not_yet = not_implemented(destination);
+/// Makes the plan and the route of a valid destination, for a bus without replicas. `uid` names its queue; generation and time of creation are
+/// those of its metadata (1 and empty where there are none). The plan has no `id`: who writes it down names it.
+///
+/// Deterministic: the same object, Secrets and surroundings give the same plan.
+pub fn resolve(
+    destination: &EventDestination,
+    uid: &str,
+    objects: &Objects,
+    surroundings: &Surroundings,
+) -> Result<Resolved, Vec<Problem>> {
+    let not_yet = not_implemented(destination, surroundings.place());
     if !not_yet.is_empty() {
         return Err(not_yet);
     }
@@ -94,13 +144,13 @@ pub fn resolve(destination: &EventDestination, uid: &str, objects: &Objects) -> 
         delivery,
         limits: _,          // refused
         isolation: _,       // whose worker it is, not what the worker does
-        deletion_policy: _, // only Discard is not refused
-        drain_timeout: _,   // only with deletionPolicy: Drain
+        deletion_policy: _, // read when it is deleted: `operator::validate::drain_timeout`
+        drain_timeout: _,
     } = &destination.spec;
     let ObjectMeta { namespace, name, .. } = &destination.metadata;
     let (namespace, name) = (namespace.clone().unwrap_or_default(), name.clone().unwrap_or_default());
     let mut problems = Vec::new();
-    let sink = match sink::resolve(sink, &namespace, objects) {
+    let sink = match sink::resolve(sink, &namespace, objects, surroundings) {
         Err(wrong) if wrong.iter().any(|problem| problem.reason == Reason::InvalidSpec) => {
             problems.extend(wrong);
             None
@@ -117,7 +167,7 @@ pub fn resolve(destination: &EventDestination, uid: &str, objects: &Objects) -> 
         Ok((sink, sink_uri)) => {
             route.sink_uri = sink_uri;
             let (uid, bus, sink) = (uid.to_owned(), bus.clone(), Sink::Http(sink));
-            Ok(identified(Plan { id: String::new(), uid, bus, namespace, name, suspend: *suspend, sink, delivery, replicas: 0 }))
+            Ok(Plan { id: String::new(), uid, bus, namespace, name, suspend: *suspend, sink, delivery, replicas: 0 })
         }
         Err(problems) => {
             route.unresolved =
@@ -156,18 +206,10 @@ impl Keep for Vec<Problem> {
     }
 }
 
-fn not_implemented(destination: &EventDestination) -> Vec<Problem> {
+fn not_implemented(destination: &EventDestination, place: Place) -> Vec<Problem> {
     let object = serde_json::to_value(destination).expect("a destination is JSON");
-    let found = not_yet::find(&object, Place::Standalone);
+    let found = not_yet::find(&object, place);
     found.into_iter().map(|found| Problem::new(found.path, Reason::NotImplemented, found.sentence)).collect()
-}
-
-/// The plan with its ID: a digest of it, another whenever anything in it is, a Secret's value included.
-fn identified(plan: Plan) -> Plan {
-    let json = serde_json::to_vec(&plan).expect("a plan is JSON");
-    let digest = digest::digest(&digest::SHA256, &json);
-    let id = digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    Plan { id, ..plan }
 }
 
 fn resolve_delivery(delivery: &spec::Delivery) -> Result<(Delivery, Duration), Vec<Problem>> {

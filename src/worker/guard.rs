@@ -34,6 +34,12 @@ impl Policy {
         Policy { allow_loopback: false, allow_private: false, allow: Vec::new(), deny: Vec::new() }
     }
 
+    /// The policy for Services of the cluster that destinations address by `ref`: their addresses are private ones. What is denied by list
+    /// stays denied, as does every other range.
+    pub fn for_services(&self) -> Policy {
+        Policy { allow_private: true, ..self.clone() }
+    }
+
     /// Whether a connection to this address may be opened.
     pub fn check(&self, ip: IpAddr) -> Result<(), Denied> {
         let canonical = ip.to_canonical();
@@ -317,6 +323,17 @@ mod tests {
         assert_eq!(range(&policy, "169.254.1.1"), None);
         assert_eq!(range(&policy, "169.254.169.254"), Some(Range::Metadata));
         assert_eq!(range(&policy, "fd00:ec2::254"), Some(Range::Metadata));
+    }
+
+    #[test]
+    fn a_service_may_have_a_private_address_and_no_other_special_one() {
+        let policy = Policy { deny: vec!["10.1.0.0/16".parse().expect("a range")], ..Policy::cluster_default() }.for_services();
+        for ip in "10.96.0.1 172.20.0.1 192.168.1.1 100.64.0.1 fd00::1 1.1.1.1".split(' ') {
+            assert_eq!(range(&policy, ip), None, "{ip}");
+        }
+        for ip in "127.0.0.1 ::1 169.254.169.254 169.254.0.1 fd00:ec2::254 fe80::1 0.0.0.0 224.0.0.1 64:ff9b::a00:1 10.1.2.3".split(' ') {
+            assert!(range(&policy, ip).is_some(), "{ip}");
+        }
     }
 
     #[test]

@@ -7,6 +7,10 @@
 mod crd;
 mod harness;
 mod kubelet;
+mod leader;
+mod rbac;
 mod support;
 #[path = "../fixtures/refusals.rs"]
 mod table;
+mod telling;
+mod workers;

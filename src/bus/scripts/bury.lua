@@ -17,7 +17,7 @@ elseif kind == 'event' then
   streak, limit, reason = 'evstreak', tonumber(ARGV[9]), 'EventsRefused'
 end
 local function halt()
-  if call('HEXISTS', st, 'halted') == 0 then call('HSET', st, 'halted', reason .. ' ' .. num(now())) end
+  if call('HSETNX', st, 'halted', reason .. ' ' .. num(now())) == 1 then tell(uid) end
 end
 if streak and counter(st, streak) >= limit then
   halt()
@@ -45,7 +45,7 @@ end
 redis.pcall('XACK', q, 'delivery', id)
 call('XDEL', q, id)
 call('HDEL', P .. 'try:' .. uid, id)
-call('HINCRBY', st, how == 'dead' and 'buried' or 'dropped', 1)
+if call('HINCRBY', st, how == 'dead' and 'buried' or 'dropped', 1) == 1 then tell(uid) end
 free_bytes(uid, size_of(entry[2]))
 if streak and call('HINCRBY', st, streak, 1) >= limit then
   halt()

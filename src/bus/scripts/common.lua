@@ -68,6 +68,11 @@ local function changed(uid)
   return gen
 end
 
+-- a hint for whoever shows how a destination does; never on the way of an event that is delivered
+local function tell(uid)
+  call('PUBLISH', P .. 'state', uid)
+end
+
 local function counter(st, name)
   return tonumber(call('HGET', st, name) or '0')
 end
@@ -102,6 +107,7 @@ local function balance(uid)
   if known < routed then
     call('HINCRBY', st, 'lost', routed - known)
     call('HSET', st, 'dataLost', num(now()))
+    tell(uid)
   elseif known > routed then
     call('HINCRBY', st, 'routed', known - routed)
   end
@@ -121,6 +127,7 @@ local function remake_queue(uid, floor)
   balance(uid)
   call('DEL', P .. 'try:' .. uid)
   call('HSET', P .. 'st:' .. uid, 'bytes', 0, 'dataLost', num(now()))
+  tell(uid)
 end
 
 -- the queue of a known destination is gone: make it again, at or above all that it ever held

@@ -8,4 +8,5 @@ if c[2] ~= gen or call('HEXISTS', ROUTES, uid) == 0 or call('HEXISTS', FILLS, ui
 end
 -- an event of which one part is already routed may be in the queue, above the cursor; filling finds it already there
 call('HSET', FILLS, uid, c[1])
+tell(uid)
 return { 'OK', c[1], num(changed(uid)) }

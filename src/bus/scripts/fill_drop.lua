@@ -18,6 +18,7 @@ close_queue(queue)
 
 if new == c[1] then
   call('HDEL', FILLS, uid)
+  tell(uid)
   return { 'OK', '', num(changed(uid)) }
 end
 call('HSET', FILLS, uid, new)

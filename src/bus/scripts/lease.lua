@@ -5,6 +5,7 @@ if call('HEXISTS', ROUTES, uid) == 0 then return { 'NOROUTE' } end
 local own = call('GET', P .. 'own:' .. uid)
 if own and not same_process(own, new) then return { 'BUSY' } end
 call('SET', P .. 'own:' .. uid, new, 'PX', ttl)
+if not own then tell(uid) end
 local q = P .. 'q:' .. uid
 if not is_stream(q) then repair(uid) end
 ensure_group(uid)

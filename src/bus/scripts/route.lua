@@ -29,6 +29,7 @@ while at <= #ARGV do
       if not fits(queue, entry[1], entry[3], quota) or not append_to(queue, entry[1], entry[2], entry[3]) then
         call('HSET', FILLS, uid, reached)
         answer[2] = num(changed(uid))
+        tell(uid)
         answer[#answer + 1] = uid
         answer[#answer + 1] = reached
         break

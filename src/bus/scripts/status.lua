@@ -1,4 +1,5 @@
--- status(uid): all that is known of one destination at this moment: now, backlog, dead letters, state, owned, fill, cursor, head, its try.
+-- status(uid): all that is known of one destination at this moment: now, backlog, dead letters, state, owned, fill, cursor, head, its try,
+-- its route.
 local uid = ARGV[1]
 local q = P .. 'q:' .. uid
 local backlog = length(q)
@@ -10,4 +11,5 @@ if head then
   try = call('HGET', P .. 'try:' .. uid, id) or ''
 end
 return { num(now()), backlog, length(P .. 'dead:' .. uid), call('HGETALL', P .. 'st:' .. uid), call('EXISTS', P .. 'own:' .. uid),
-  call('HGET', FILLS, uid) or '', call('HGET', C, 'pos') or '0-0', id, attributes, try }
+  call('HGET', FILLS, uid) or '', call('HGET', C, 'pos') or '0-0', id, attributes, try,
+  call('HGET', ROUTES, uid) or '' }

@@ -1,5 +1,6 @@
 -- unhalt(uid, token): a new plan, a new Secret or a person: the destination is tried again as if it had not failed.
 local uid, token = ARGV[1], ARGV[2]
 if fenced(uid, token) then return { 'FENCED' } end
-call('HDEL', P .. 'st:' .. uid, 'halted', 'streak', 'evstreak')
+if call('HDEL', P .. 'st:' .. uid, 'halted') == 1 then tell(uid) end
+call('HDEL', P .. 'st:' .. uid, 'streak', 'evstreak')
 return { 'OK' }

@@ -1,7 +1,7 @@
 //! The sink: addresses, formats, trust.
 
 use super::credentials::Vault;
-use super::{Keep, Problem, Reason, Secret};
+use super::{Address, Keep, Problem, Reason, Secret, Surroundings};
 use crate::api::objects::Objects;
 use crate::api::rules;
 use crate::api::sink as spec;
@@ -12,15 +12,28 @@ use url::Url;
 
 const HTTP: &str = "spec.sink.http";
 
+/// Where events are sent.
+struct Receiver {
+    uri: Secret,
+    /// Without query; of a secret one only scheme and host.
+    shown: String,
+    in_cluster: bool,
+}
+
 /// The sink and how its address is shown.
-pub(super) fn resolve(sink: &spec::Sink, namespace: &str, objects: &Objects) -> Result<(HttpSink, String), Vec<Problem>> {
+pub(super) fn resolve(
+    sink: &spec::Sink,
+    namespace: &str,
+    objects: &Objects,
+    surroundings: &Surroundings,
+) -> Result<(HttpSink, String), Vec<Problem>> {
     let spec::Sink { http } = sink;
     let http = http.as_ref().ok_or_else(|| vec![Problem::invalid("spec.sink", "a sink needs http")])?;
     let vault = Vault { namespace, objects };
     let spec::HttpSink {
         uri,
         uri_from,
-        r#ref: _, // refused outside a cluster
+        r#ref,
         format,
         batch: _, // only with format: Batch, which is refused
         headers,
@@ -32,65 +45,102 @@ pub(super) fn resolve(sink: &spec::Sink, namespace: &str, objects: &Objects) -> 
     } = http;
     let mut problems = Vec::new();
     let credentials = auth.is_some() || headers.iter().any(|header| header.value_from.is_some());
-    let address = problems.keep(address(uri.as_deref(), uri_from.as_ref(), credentials, tls.is_some(), &vault));
+    let needs = Needs { credentials, tls: tls.is_some() };
+    let receiver = match (uri, uri_from, r#ref) {
+        (Some(uri), ..) => given(uri),
+        (None, Some(source), _) => secret(source, &needs, &vault),
+        (None, None, Some(reference)) => referred(reference, &needs, namespace, surroundings),
+        (None, None, None) => Err(Problem::invalid(HTTP, "sink.http needs a uri, uriFrom or ref")),
+    };
+    let receiver = problems.keep(receiver.map_err(|problem| vec![problem]));
     let headers = problems.keep(resolve_headers(headers, &vault));
     let auth = problems.keep(auth.as_ref().map(|auth| resolve_auth(auth, &vault)).transpose());
     let trust = problems.keep(resolve_tls(tls.as_ref(), &vault));
     let signing = problems.keep(resolve_signing(signing.as_ref(), &vault));
     let retry_after_max = problems
         .keep(crate::api::values::duration(retry_after_max).map_err(|error| vec![Problem::invalid("spec.sink.http.retryAfterMax", error)]));
-    match (address, headers, auth, trust, signing, retry_after_max) {
-        (Some((uri, shown)), Some(headers), Some(auth), Some((ca_bundle, server_name)), Some(signing), Some(retry_after_max)) => {
+    match (receiver, headers, auth, trust, signing, retry_after_max) {
+        (
+            Some(Receiver { uri, shown, in_cluster }),
+            Some(headers),
+            Some(auth),
+            Some((ca_bundle, server_name)),
+            Some(signing),
+            Some(retry_after_max),
+        ) => {
             let format = if *format == spec::Format::Structured { Format::Structured } else { Format::Binary };
             let halt_on_status_codes = halt_on_status_codes.iter().filter_map(|code| u16::try_from(*code).ok()).collect();
-            let sink = HttpSink { uri, format, headers, auth, ca_bundle, server_name, signing, halt_on_status_codes, retry_after_max };
+            let sink =
+                HttpSink { uri, in_cluster, format, headers, auth, ca_bundle, server_name, signing, halt_on_status_codes, retry_after_max };
             Ok((sink, shown))
         }
         _ => Err(problems),
     }
 }
 
-/// The address, and as it is shown: without query; of a secret one only scheme and host.
-fn address(
-    uri: Option<&str>,
-    uri_from: Option<&spec::UriSource>,
+/// What else goes to the address.
+struct Needs {
     credentials: bool,
     tls: bool,
-    vault: &Vault,
-) -> Result<(Secret, String), Vec<Problem>> {
-    if let Some(uri) = uri {
-        let mut url = Url::parse(uri).map_err(|error| vec![Problem::invalid("spec.sink.http.uri", format!("not a URL: {error}"))])?;
-        let whole = Secret::new(url.as_str());
-        url.set_query(None);
-        return Ok((whole, url.to_string()));
+}
+
+impl Needs {
+    /// Why they do not go with a URL.
+    fn refuse(&self, url: &str) -> Option<&'static str> {
+        if self.credentials && !rules::credentials_may_go_to(url) {
+            return Some("is an http:// URL: credentials are only sent over https, or to a Service of this cluster");
+        }
+        (self.tls && rules::is_plain(url)).then_some("is an http:// URL, on which tls has no effect")
     }
-    let Some(spec::UriSource { secret_key_ref }) = uri_from else {
-        return Err(vec![Problem::invalid(HTTP, "sink.http needs a uri or uriFrom")]);
-    };
+}
+
+/// The URL of the spec; the rules of the schema have looked at it.
+fn given(uri: &str) -> Result<Receiver, Problem> {
+    let url = Url::parse(uri).map_err(|error| Problem::invalid("spec.sink.http.uri", format!("not a URL: {error}")))?;
+    Ok(Receiver { uri: Secret::new(url.as_str()), shown: without_query(url), in_cluster: false })
+}
+
+/// The URL that a Secret holds.
+fn secret(spec::UriSource { secret_key_ref }: &spec::UriSource, needs: &Needs, vault: &Vault) -> Result<Receiver, Problem> {
     let path = "spec.sink.http.uriFrom.secretKeyRef";
-    let text = vault.text(path, secret_key_ref).map_err(|problem| vec![problem])?;
-    let refuse = |what: &str| vec![vault.invalid(path, secret_key_ref, format!("its value {what}"))];
+    let text = vault.text(path, secret_key_ref)?;
+    let refuse = |what: &str| vault.invalid(path, secret_key_ref, format!("its value {what}"));
     if let Some(wrong) = rules::wrong_uri(&text) {
         return Err(refuse(wrong));
     }
     let url = Url::parse(&text).map_err(|_| refuse("is not a URL"))?;
-    if credentials && !rules::credentials_may_go_to(&text) {
-        return Err(refuse("is an http:// URL: credentials are only sent over https, or to a Service of this cluster"));
+    if let Some(wrong) = needs.refuse(&text) {
+        return Err(refuse(wrong));
     }
-    if tls && rules::is_plain(&text) {
-        return Err(refuse("is an http:// URL, on which tls has no effect"));
+    Ok(Receiver { uri: Secret::new(url.as_str()), shown: url.origin().ascii_serialization(), in_cluster: false })
+}
+
+/// The URL of an object of the cluster.
+fn referred(reference: &spec::AddressableRef, needs: &Needs, namespace: &str, surroundings: &Surroundings) -> Result<Receiver, Problem> {
+    let path = "spec.sink.http.ref";
+    let Surroundings::Cluster(Some(address)) = surroundings else {
+        let (kind, name) = (&reference.kind, &reference.name);
+        let namespace = reference.namespace.as_deref().unwrap_or(namespace);
+        let message = format!("there is no {kind} {name} in namespace {namespace}; create it");
+        return Err(Problem::new(path, Reason::RefNotFound, message));
+    };
+    let Address { url, is_service } = address.clone()?;
+    if let Some(wrong) = needs.refuse(url.as_str()) {
+        let (kind, name) = (&reference.kind, &reference.name);
+        return Err(Problem::new(path, Reason::RefNotAddressable, format!("the address of {kind} {name} {wrong}")));
     }
-    let shown = url.origin().ascii_serialization();
-    Ok((Secret::new(url.as_str()), shown))
+    Ok(Receiver { uri: Secret::new(url.as_str()), shown: without_query(url), in_cluster: is_service })
+}
+
+fn without_query(mut url: Url) -> String {
+    url.set_query(None);
+    url.into()
 }
 
 /// The address as it is shown while it cannot be resolved: that of the spec without query, empty for a secret one.
 pub(super) fn shown(sink: &spec::Sink) -> String {
     let uri = sink.http.as_ref().and_then(|http| http.uri.as_deref()).and_then(|uri| Url::parse(uri).ok());
-    uri.map_or_else(String::new, |mut url| {
-        url.set_query(None);
-        url.to_string()
-    })
+    uri.map_or_else(String::new, without_query)
 }
 
 fn resolve_headers(headers: &[spec::Header], vault: &Vault) -> Result<Vec<(String, Secret)>, Vec<Problem>> {

@@ -25,14 +25,14 @@ fn secret(allowed: bool, values: &[(&str, &str)]) -> Objects {
 }
 
 fn http(destination: &EventDestination, objects: &Objects) -> (HttpSink, Resolved) {
-    let resolved = resolve(destination, "u", objects).expect("it resolves");
+    let resolved = resolve(destination, "u", objects, &Surroundings::Standalone).expect("it resolves");
     let Sink::Http(sink) = resolved.plan.clone().expect("nothing is missing").sink;
     (sink, resolved)
 }
 
 /// The problems of a sink that refers to key `k` of Secret `s`; no message may repeat the value.
 fn problems(sink: Value, objects: &Objects) -> Vec<Problem> {
-    let resolved = resolve(&destination(json!({"sink": {"http": sink}})), "u", objects);
+    let resolved = resolve(&destination(json!({"sink": {"http": sink}})), "u", objects, &Surroundings::Standalone);
     let problems = resolved.and_then(|resolved| resolved.plan).expect_err("it does not resolve");
     assert!(problems.iter().all(|problem| !problem.to_string().contains(SECRET_VALUE)), "{problems:?}");
     problems
@@ -180,28 +180,76 @@ fn every_problem_is_told_at_once() {
 }
 
 #[test]
-fn the_id_of_a_plan_changes_with_what_is_in_it_alone() {
-    let id = |value: &str| {
-        resolve(&destination(json!({"sink": {"http": bearer()}})), "u", &secret(true, &[("k", value)]))
-            .expect("it resolves")
-            .plan
-            .unwrap()
-            .id
-    };
-    assert_eq!(id("one"), id("one"));
-    assert_ne!(id("one"), id("two"));
-}
-
-#[test]
 fn what_is_not_there_yet_is_refused() {
     let found = problems(json!({"uri": "https://a.example/h", "format": "Batch"}), &Objects::default());
     assert_eq!((found[0].path.as_str(), found[0].reason), ("spec.sink.http.format", Reason::NotImplemented));
     assert_eq!(problems(json!({"ref": {"name": "billing"}}), &Objects::default())[0].reason, Reason::NotImplemented);
 }
 
+/// What a sink that refers to something becomes in a cluster, with Secret `s` at hand.
+fn referring(sink: Value, address: Option<Result<Address, Problem>>) -> Resolved {
+    let objects = secret(true, &[("k", SECRET_VALUE)]);
+    resolve(&destination(json!({"sink": {"http": sink}})), "u", &objects, &Surroundings::Cluster(address)).expect("its spec is right")
+}
+
+fn address(url: &str, is_service: bool) -> Option<Result<Address, Problem>> {
+    Some(Ok(Address { url: Url::parse(url).expect("a URL"), is_service }))
+}
+
+#[test]
+fn a_reference_becomes_the_address_of_what_it_names() {
+    let resolved = referring(json!({"ref": {"name": "billing"}}), address("http://billing.shop.svc:8080/h?x=1", true));
+    let Sink::Http(sink) = resolved.plan.expect("nothing is missing").sink;
+    assert_eq!((sink.uri.expose(), sink.in_cluster), ("http://billing.shop.svc:8080/h?x=1", true));
+    assert_eq!(resolved.route.sink_uri, "http://billing.shop.svc:8080/h");
+    let resolved = referring(json!({"ref": {"name": "billing"}}), address("https://a.example/", false));
+    let Sink::Http(sink) = resolved.plan.expect("nothing is missing").sink;
+    assert!(!sink.in_cluster);
+}
+
+#[test]
+fn a_reference_to_nothing_is_routed_all_the_same() {
+    for (address, reason) in [
+        (None, Reason::RefNotFound),
+        (Some(Err(Problem::new("spec.sink.http.ref", Reason::RefNotPermitted, "no"))), Reason::RefNotPermitted),
+    ] {
+        let resolved = referring(json!({"ref": {"name": "billing"}}), address);
+        assert_eq!(resolved.plan.expect_err("it has no address")[0].reason, reason);
+        assert_eq!(resolved.route.unresolved.map(|unresolved| unresolved.reason), Some(reason.to_string()));
+        assert_eq!(resolved.route.sink_uri, "");
+    }
+}
+
+#[test]
+fn credentials_go_to_a_service_in_clear_and_to_no_other_address() {
+    let with_token = || json!({"ref": {"name": "billing"}, "auth": {"bearer": key()}});
+    assert!(referring(with_token(), address("http://billing.shop.svc/", true)).plan.is_ok());
+    assert!(referring(with_token(), address("https://a.example/", false)).plan.is_ok());
+    let problems = referring(with_token(), address("http://a.example/", false)).plan.expect_err("it would be sent in clear");
+    assert_eq!((problems[0].path.as_str(), problems[0].reason), ("spec.sink.http.ref", Reason::RefNotAddressable));
+    let with_tls = json!({"ref": {"name": "billing"}, "tls": {"serverName": "a"}});
+    assert!(referring(with_tls.clone(), address("http://billing.shop.svc/", true)).plan.is_err());
+    assert!(referring(with_tls, address("https://billing.shop.svc/", true)).plan.is_ok());
+}
+
+#[test]
+fn a_plan_without_secrets_has_none() {
+    let key = |name: &str| json!({"secretKeyRef": {"name": "s", "key": name}});
+    let signing = format!("whsec_{}", "MTEx".repeat(8));
+    let objects = secret(true, &[("url", "https://hooks.example/hunter2"), ("token", SECRET_VALUE), ("signing", &signing)]);
+    let sink = json!({
+        "uriFrom": key("url"), "headers": [{"name": "X-A", "valueFrom": key("token")}], "auth": {"bearer": key("token")},
+        "signing": {"secretKeyRefs": [{"name": "s", "key": "signing"}]},
+    });
+    let (_, resolved) = http(&destination(json!({"sink": {"http": sink}})), &objects);
+    let text = serde_json::to_string(&resolved.plan.expect("nothing is missing").without_secrets()).expect("JSON");
+    assert!(!text.contains(SECRET_VALUE) && !text.contains("MTEx"), "{text}");
+}
+
 #[test]
 fn a_destination_whose_secret_is_missing_is_routed_all_the_same() {
-    let resolved = resolve(&destination(json!({"sink": {"http": bearer()}})), "u", &Objects::default()).expect("its spec is right");
+    let resolved = resolve(&destination(json!({"sink": {"http": bearer()}})), "u", &Objects::default(), &Surroundings::Standalone)
+        .expect("its spec is right");
     assert!(resolved.plan.is_err());
     assert_eq!(resolved.route.sink_uri, "https://a.example/h");
     assert_eq!(resolved.route.unresolved.map(|unresolved| unresolved.reason), Some("SecretNotFound".to_owned()));

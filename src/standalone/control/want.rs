@@ -22,7 +22,7 @@ pub fn destinations(contents: &BTreeMap<Key, Object>) -> BTreeMap<String, Result
     let mut destinations = BTreeMap::new();
     for (key, object) in contents {
         if let Object::EventDestination(destination) = object {
-            let resolved = plan::resolve(destination, "", &objects);
+            let resolved = plan::resolve(destination, "", &objects, &plan::Surroundings::Standalone);
             destinations.insert(format!("{}/{}", key.namespace, key.name), resolved.map(Destination::from).map_err(text));
         }
     }

@@ -12,6 +12,7 @@ fn plan(uid: &str, id: &str) -> Plan {
         suspend: false,
         sink: Sink::Http(HttpSink {
             uri: Secret::new("http://receiver.example/canary"),
+            in_cluster: false,
             format: Format::Binary,
             headers: Vec::new(),
             auth: None,

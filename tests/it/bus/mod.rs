@@ -15,6 +15,7 @@ mod routes;
 mod settle;
 mod shown;
 mod space;
+mod states;
 mod status;
 mod trouble;
 mod wake;

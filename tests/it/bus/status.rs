@@ -1,6 +1,6 @@
 //! The script `status`, and the safety check.
 
-use super::fixture::{Bus, burial, done, event_named, read_all, routed, settle, without_aof};
+use super::fixture::{Bus, burial, done, event_named, read_all, route, routed, settle, without_aof};
 use crate::support::redis::{Options, Redis};
 use posthorn::bus::Supervisor;
 use posthorn::bus::queue::{Burial, Fate};
@@ -19,7 +19,7 @@ async fn a_new_destination_has_nothing_to_tell() {
     let bus = Bus::start().await;
     let start = bus.create("u").await;
     let status = status(&bus, "u").await;
-    assert_eq!(status, Snapshot { start: Some(start), now: status.now, ..Snapshot::default() });
+    assert_eq!(status, Snapshot { start: Some(start), now: status.now, route: Some(route("u")), ..Snapshot::default() });
     assert!(status.now <= bus.time());
 }
 

@@ -10,7 +10,7 @@ use posthorn::api::objects::Objects;
 use posthorn::bus::routing::{self, Ask, Start};
 use posthorn::bus::{Link, Supervisor};
 use posthorn::event::Sequence;
-use posthorn::plan::{self, Plan};
+use posthorn::plan::{self, Plan, Surroundings};
 use posthorn::receiver::Seen;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -158,9 +158,9 @@ impl World {
     pub async fn put_plan(&mut self, object: &Value, change: impl FnOnce(Plan) -> Plan) {
         let destination: EventDestination = serde_json::from_value(object.clone()).unwrap();
         let name = destination.metadata.name.clone().unwrap();
-        let resolved = plan::resolve(&destination, &name, &Objects::default()).unwrap();
+        let resolved = plan::resolve(&destination, &name, &Objects::default(), &Surroundings::Standalone).unwrap();
         routing::create(&self.link().await, "default", &name, &resolved.route, Start::Latest).await.unwrap();
-        self.write("plans", &name, &serde_json::to_value(change(resolved.plan.unwrap())).unwrap());
+        self.write("plans", &name, &serde_json::to_value(change(Plan { id: name.clone(), ..resolved.plan.unwrap() })).unwrap());
     }
 
     /// Asks as a person would, and waits until it is done.

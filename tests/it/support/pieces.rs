@@ -214,6 +214,7 @@ pub fn route(uid: &str, rev: i64, filters: Vec<Filter>) -> Route {
 pub fn plan(uid: &str, url: &str) -> Plan {
     let sink = HttpSink {
         uri: Secret::new(url),
+        in_cluster: false,
         format: Format::Binary,
         headers: Vec::new(),
         auth: None,

@@ -40,7 +40,7 @@ impl Connector {
             host: receiver.host.clone(),
             port: receiver.port,
             tls,
-            policy: context.policy.clone(),
+            policy: if plan.in_cluster { Arc::new(context.policy.for_services()) } else { context.policy.clone() },
             resolver: context.resolver.clone(),
         })
     }

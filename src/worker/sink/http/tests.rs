@@ -26,6 +26,7 @@ const IMPATIENT: Duration = Duration::from_millis(300);
 fn plan(uri: &str) -> plan::HttpSink {
     plan::HttpSink {
         uri: Secret::new(uri),
+        in_cluster: false,
         format: Format::Binary,
         headers: Vec::new(),
         auth: None,

@@ -71,6 +71,21 @@ async fn metadata_services_are_denied_in_standalone_too() {
 }
 
 #[tokio::test]
+async fn a_service_of_the_cluster_may_be_at_a_private_address_and_a_url_may_not() {
+    let send_to = async |in_cluster, ip: &str| {
+        let ip: IpAddr = ip.parse().expect("an address");
+        let context = resolving(Policy::cluster_default(), move |_| Ok(vec![ip]));
+        let plan = plan::HttpSink { in_cluster, ..plan("http://billing.shop.svc/") };
+        class(send(&mut HttpSink::new(&plan, IMPATIENT, &context).expect("a good plan"), 1).await)
+    };
+    assert_eq!(send_to(false, "fd00::1").await, Class::AddressDenied);
+    assert_ne!(send_to(true, "fd00::1").await, Class::AddressDenied);
+    for ip in ["127.0.0.1", "169.254.169.254", "fe80::1", "fd00:ec2::254"] {
+        assert_eq!(send_to(true, ip).await, Class::AddressDenied, "{ip}");
+    }
+}
+
+#[tokio::test]
 async fn names_are_resolved_once_and_every_address_is_checked() {
     let server = Server::answering(OK).await;
     let lookups = Arc::new(AtomicUsize::new(0));

@@ -1,0 +1,83 @@
+//! Calls of the API server: each with a deadline, as the client has none, and with an error that says what was tried.
+
+use super::error::Error;
+use kube::config::InferConfigError;
+use kube::{Client, Config};
+use std::future::Future;
+use std::time::Duration;
+
+/// The one field manager of all that the operator applies.
+pub const FIELD_MANAGER: &str = "posthorn-operator";
+
+/// Longest wait for an answer. A write that was begun while we led must end before another may lead: see [`super::leader`].
+pub const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Asks, and gives up after [`DEADLINE`]. Whether a write that was given up took place is unknown: it must be repeated. `doing` is verb, kind and
+/// name: `patch Secret posthorn-pool-0`. Not for watches.
+///
+/// # Errors
+/// [`Error::Api`] or [`Error::NoAnswer`].
+pub async fn call<T>(doing: impl Into<String>, request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+    within(DEADLINE, doing, request).await
+}
+
+async fn within<T>(after: Duration, doing: impl Into<String>, request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+    match tokio::time::timeout(after, request).await {
+        Ok(answer) => answer.map_err(Error::api(doing)),
+        Err(_) => Err(Error::NoAnswer { doing: doing.into(), after }),
+    }
+}
+
+/// Longest silence while an answer is read; a watch is asked to end sooner (290 s).
+const SILENCE: Duration = Duration::from_secs(300);
+
+/// An API server, as the kubeconfig or the pod says.
+pub struct ApiServer {
+    /// Talks to it.
+    pub client: Client,
+    /// The namespace of the pod, or of the kubeconfig's context.
+    pub namespace: String,
+}
+
+/// Which API server is meant, or how to talk to it, is not to be known.
+#[derive(Debug, thiserror::Error)]
+pub enum NoApiServer {
+    /// Nothing says where it is.
+    #[error("no cluster: set KUBECONFIG, or run in a pod with a service account ({0})")]
+    Unknown(#[from] InferConfigError),
+    /// What was found cannot be used.
+    #[error("the kubeconfig cannot be used: {0}")]
+    Unusable(#[from] kube::Error),
+}
+
+impl ApiServer {
+    /// From `KUBECONFIG`, `~/.kube/config` or the service account of the pod. Connects at the first call.
+    ///
+    /// # Errors
+    /// If there is none of them, or it cannot be used.
+    pub async fn infer() -> Result<ApiServer, NoApiServer> {
+        let mut config = Config::infer().await?;
+        // each call has a deadline of ours, and is repeated by whoever wanted it
+        config.default_retry = false;
+        config.read_timeout = Some(SILENCE);
+        let namespace = config.default_namespace.clone();
+        Ok(ApiServer { client: Client::try_from(config)?, namespace })
+    }
+}
+
+/// Whether the API server said that there is no such object.
+pub fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.is_not_found()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_without_an_answer_ends() {
+        let after = Duration::from_millis(5);
+        let error = within(after, "get Secret a/b", std::future::pending::<kube::Result<()>>()).await.unwrap_err();
+        assert_eq!(error.to_string(), "get Secret a/b: no answer of the API server within 5ms");
+    }
+}

@@ -1,0 +1,254 @@
+//! What the operator measures. Every label is an enum; every value is there from the start.
+
+use super::error::Class;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::hash::Hash;
+
+/// Bounds of the durations of a reconcile, seconds.
+const DURATIONS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+
+/// What became of a reconcile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum ReconcileResult {
+    /// Redis and the cluster hold what it wants.
+    Applied,
+    /// Its spec is not accepted.
+    Rejected,
+    /// It is paused by its annotation.
+    Paused,
+    /// It was deleted, and everything of it was removed.
+    Deleted,
+    /// Something could not be written; see the failures by class.
+    Failed,
+}
+
+impl ReconcileResult {
+    const ALL: [ReconcileResult; 5] =
+        [ReconcileResult::Applied, ReconcileResult::Rejected, ReconcileResult::Paused, ReconcileResult::Deleted, ReconcileResult::Failed];
+}
+
+/// What objects are counted by: the reason of their condition Delivering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(missing_docs, reason = "each is a reason of the condition Delivering, see `api::status`")]
+pub enum ObjectState {
+    Idle,
+    Active,
+    RateLimited,
+    Draining,
+    Retrying,
+    Halted,
+    Blocked,
+    Suspended,
+    Pending,
+    NoWorker,
+    RedisUnavailable,
+    /// Any other, of a worker of another version.
+    Other,
+}
+
+impl ObjectState {
+    /// Every state.
+    pub const ALL: [ObjectState; 12] = [
+        ObjectState::Idle,
+        ObjectState::Active,
+        ObjectState::RateLimited,
+        ObjectState::Draining,
+        ObjectState::Retrying,
+        ObjectState::Halted,
+        ObjectState::Blocked,
+        ObjectState::Suspended,
+        ObjectState::Pending,
+        ObjectState::NoWorker,
+        ObjectState::RedisUnavailable,
+        ObjectState::Other,
+    ];
+
+    /// Of a reason of the condition Delivering.
+    pub fn of(reason: &str) -> ObjectState {
+        ObjectState::ALL.into_iter().find(|state| format!("{state:?}") == reason).unwrap_or(ObjectState::Other)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: ReconcileResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClassLabel {
+    class: Class,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: ObjectState,
+}
+
+/// What the operator measures. Cheap to clone. The default is registered nowhere.
+#[derive(Clone, Debug)]
+pub struct OperatorMetrics {
+    /// 1 while this process leads.
+    pub leader: Gauge,
+    /// Duration of a reconcile, seconds.
+    pub reconcile_duration: Histogram,
+    /// Statuses written.
+    pub status_writes: Counter,
+    /// Kubernetes Events told.
+    pub events: Counter,
+    /// Kubernetes Events that could not be told.
+    pub event_failures: Counter,
+    /// Annotations written on worker pods, so that their kubelet looks at a changed plan at once.
+    pub nudges: Counter,
+    reconciles: Family<ResultLabel, Counter>,
+    reconcile_failures: Family<ClassLabel, Counter>,
+    status_failures: Family<ClassLabel, Counter>,
+    lease_failures: Family<ClassLabel, Counter>,
+    objects: Family<StateLabel, Gauge>,
+}
+
+impl Default for OperatorMetrics {
+    fn default() -> OperatorMetrics {
+        let metrics = OperatorMetrics {
+            leader: Gauge::default(),
+            reconcile_duration: Histogram::new(DURATIONS),
+            status_writes: Counter::default(),
+            events: Counter::default(),
+            event_failures: Counter::default(),
+            nudges: Counter::default(),
+            reconciles: Family::default(),
+            reconcile_failures: Family::default(),
+            status_failures: Family::default(),
+            lease_failures: Family::default(),
+            objects: Family::default(),
+        };
+        ReconcileResult::ALL.into_iter().for_each(|result| drop(metrics.reconciles.get_or_create(&ResultLabel { result })));
+        ObjectState::ALL.into_iter().for_each(|state| drop(metrics.objects.get_or_create(&StateLabel { state })));
+        for family in [&metrics.reconcile_failures, &metrics.status_failures, &metrics.lease_failures] {
+            Class::ALL.into_iter().for_each(|class| drop(family.get_or_create(&ClassLabel { class })));
+        }
+        metrics
+    }
+}
+
+impl OperatorMetrics {
+    /// Registers everything; for [`crate::admin::Metrics::with`].
+    pub fn register(registry: &mut Registry) -> OperatorMetrics {
+        let metrics = OperatorMetrics::default();
+        // a field that is not registered is not seen
+        let OperatorMetrics {
+            leader,
+            reconcile_duration,
+            status_writes,
+            events,
+            event_failures,
+            nudges,
+            reconciles,
+            reconcile_failures,
+            status_failures,
+            lease_failures,
+            objects,
+        } = metrics.clone();
+        registry.register("operator_leader", "1 while this operator leads", leader);
+        registry.register("operator_reconciles", "Reconciles of destinations, by what became of them", reconciles);
+        registry.register("operator_reconcile_failures", "Reconciles that failed, by kind of failure", reconcile_failures);
+        registry.register("operator_reconcile_duration_seconds", "Duration of a reconcile", reconcile_duration);
+        registry.register("operator_objects", "Destinations, by the reason of their condition Delivering", objects);
+        registry.register("operator_status_writes", "Statuses written", status_writes);
+        registry.register("operator_events", "Kubernetes Events told", events);
+        registry.register("operator_event_failures", "Kubernetes Events that could not be told", event_failures);
+        registry.register("operator_status_failures", "Statuses that could not be written, by kind of failure", status_failures);
+        registry.register("operator_lease_failures", "Looks at the lease and renewals that failed, by kind of failure", lease_failures);
+        registry.register("operator_nudges", "Annotations of worker pods that make their kubelet look at a changed plan", nudges);
+        metrics
+    }
+
+    /// Counts a reconcile that did not fail.
+    pub fn reconciled(&self, result: ReconcileResult) {
+        self.reconciles.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Counts a reconcile that failed.
+    pub fn reconcile_failed(&self, class: Class) {
+        self.reconciled(ReconcileResult::Failed);
+        self.reconcile_failures.get_or_create(&ClassLabel { class }).inc();
+    }
+
+    /// Counts a status that could not be written.
+    pub fn status_failed(&self, class: Class) {
+        self.status_failures.get_or_create(&ClassLabel { class }).inc();
+    }
+
+    /// Counts a look at the lease or a renewal that failed.
+    pub fn lease_failed(&self, class: Class) {
+        self.lease_failures.get_or_create(&ClassLabel { class }).inc();
+    }
+
+    /// Says how many destinations are in each state; those not named have none.
+    pub fn set_objects(&self, states: impl IntoIterator<Item = ObjectState>) {
+        let states: Vec<ObjectState> = states.into_iter().collect();
+        for state in ObjectState::ALL {
+            let count = states.iter().filter(|other| **other == state).count();
+            self.objects.get_or_create(&StateLabel { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::Metrics;
+
+    #[test]
+    fn zero_values_are_there_from_the_start() {
+        let (metrics, _operator) = Metrics::with(OperatorMetrics::register);
+        let page = metrics.encode();
+        for line in [
+            "posthorn_operator_leader 0",
+            "posthorn_operator_reconciles_total{result=\"Applied\"} 0",
+            "posthorn_operator_reconcile_failures_total{class=\"Forbidden\"} 0",
+            "posthorn_operator_reconcile_duration_seconds_count 0",
+            "posthorn_operator_objects{state=\"Halted\"} 0",
+            "posthorn_operator_status_writes_total 0",
+            "posthorn_operator_status_failures_total{class=\"Conflict\"} 0",
+            "posthorn_operator_lease_failures_total{class=\"Unavailable\"} 0",
+            "posthorn_operator_nudges_total 0",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_failed_reconcile_counts_as_one() {
+        let (metrics, operator) = Metrics::with(OperatorMetrics::register);
+        operator.reconcile_failed(Class::Redis);
+        let page = metrics.encode();
+        assert!(page.contains("posthorn_operator_reconciles_total{result=\"Failed\"} 1\n"), "{page}");
+        assert!(page.contains("posthorn_operator_reconcile_failures_total{class=\"Redis\"} 1\n"), "{page}");
+    }
+
+    #[test]
+    fn objects_are_counted_by_the_reason_of_delivering() {
+        let (metrics, operator) = Metrics::with(OperatorMetrics::register);
+        operator.set_objects(["Idle", "Halted", "Idle", "Snoozing"].map(ObjectState::of));
+        operator.set_objects(["Idle", "Active", "Snoozing"].map(ObjectState::of));
+        let page = metrics.encode();
+        for (state, count) in [("Idle", 1), ("Active", 1), ("Halted", 0), ("Other", 1)] {
+            assert!(page.contains(&format!("posthorn_operator_objects{{state=\"{state}\"}} {count}\n")), "{state}\n{page}");
+        }
+    }
+
+    #[test]
+    fn each_metric_is_documented() {
+        let (metrics, _operator) = Metrics::with(OperatorMetrics::register);
+        let documented = include_str!("../../docs/metrics.md");
+        let page = metrics.encode();
+        for name in page.lines().filter_map(|line| line.strip_prefix("# TYPE posthorn_operator_")?.split(' ').next()) {
+            assert!(documented.contains(&format!("`posthorn_operator_{name}")), "{name} is not in docs/metrics.md");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Writes statuses.
+
+use super::make::make;
+use super::pace::{Change, Pace};
+use crate::api::status::Condition;
+use crate::api::{API_VERSION, EventDestination, EventDestinationStatus, KIND};
+use crate::operator::api::call;
+use crate::operator::board::{Board, Entry, Key};
+use crate::operator::error::{Class, Error};
+use crate::operator::events::Events;
+use crate::operator::leader::Leadership;
+use crate::operator::metrics::OperatorMetrics;
+use crate::shutdown::Shutdown;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// The field manager of statuses.
+pub const FIELD_MANAGER: &str = "posthorn-operator-status";
+/// Most writes under way.
+const AT_ONCE: usize = 8;
+/// How often it is counted how many objects are in which state.
+const MEASURE: Duration = Duration::from_secs(2);
+/// How often a process that does not lead looks whether it does.
+const STANDBY: Duration = Duration::from_secs(1);
+
+/// What is wrong with the Deployment of this name, for a person.
+pub type Trouble = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Writes the statuses of all objects on the board.
+pub struct StatusWriter {
+    board: Board,
+    client: kube::Client,
+    leadership: Leadership,
+    events: Events,
+    trouble: Trouble,
+    metrics: OperatorMetrics,
+    pace: Pace,
+    under_way: JoinSet<Written>,
+    measured: Instant,
+}
+
+/// A write that ended.
+struct Written {
+    key: Key,
+    before: Entry,
+    status: EventDestinationStatus,
+    result: Result<(), Error>,
+}
+
+impl StatusWriter {
+    /// `per_second`: most writes per second.
+    pub fn new(
+        board: Board,
+        client: kube::Client,
+        leadership: Leadership,
+        events: Events,
+        trouble: Trouble,
+        metrics: OperatorMetrics,
+        per_second: u32,
+    ) -> StatusWriter {
+        let pace = Pace::new(per_second, Instant::now());
+        StatusWriter { board, client, leadership, events, trouble, metrics, pace, under_way: JoinSet::new(), measured: Instant::now() }
+    }
+
+    /// Works until `shutdown`; writes under way are finished.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        while !shutdown.has_begun() {
+            self.measure();
+            let wake = self.begin_writes();
+            tokio::select! {
+                changed = self.board.changed() => changed.iter().for_each(|key| self.plan(key)),
+                Some(ended) = self.under_way.join_next() => if let Ok(written) = ended { self.ended(written) },
+                () = sleep_until(wake) => {}
+                () = tokio::time::sleep_until(self.measured + MEASURE) => {}
+                () = shutdown.begun() => {}
+            }
+        }
+        while let Some(ended) = self.under_way.join_next().await {
+            if let Ok(written) = ended {
+                self.ended(written);
+            }
+        }
+    }
+
+    fn make(&self, key: &Key) -> Option<(Entry, EventDestinationStatus)> {
+        let (entry, storage) = self.board.facts(key)?;
+        let worker = entry.applied.as_ref().and_then(|applied| applied.worker.name.as_deref());
+        let trouble = worker.and_then(|name| (self.trouble)(name));
+        let status = make(&entry, &storage, trouble.as_deref());
+        Some((entry, status))
+    }
+
+    fn plan(&mut self, key: &Key) {
+        match self.make(key) {
+            Some((entry, status)) => self.pace.plan(key, change(&entry.status, &status), Instant::now()),
+            None if self.board.get(key).is_none() => self.pace.forget(key),
+            // it will be looked at first
+            None => {}
+        }
+    }
+
+    /// Begins the writes that are due; answers when to look again.
+    fn begin_writes(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        if !self.leadership.leads() {
+            return Some(now + STANDBY);
+        }
+        while self.under_way.len() < AT_ONCE {
+            let Some(key) = self.pace.take(now) else { return self.pace.next(now) };
+            match self.make(&key) {
+                Some((before, status)) if change(&before.status, &status) != Change::None => {
+                    self.under_way.spawn(write(self.client.clone(), key, before, status));
+                }
+                _ => self.pace.done(&key, false, now),
+            }
+        }
+        None
+    }
+
+    fn ended(&mut self, written: Written) {
+        let Written { key, before, status, result } = written;
+        let now = Instant::now();
+        match result {
+            Ok(()) => {
+                self.metrics.status_writes.inc();
+                self.pace.done(&key, true, now);
+                self.events.transition(&key, &before.uid, &before.status, &status);
+                self.board.written(&key, &before.uid, status);
+            }
+            Err(error) => {
+                let class = error.class();
+                self.metrics.status_failed(class);
+                self.pace.failed(&key, class.delays(), now);
+                if class == Class::NotFound {
+                    // whoever watches it says so too; the next reconcile plans it again, if there is one
+                    tracing::debug!(destination = %key, %error, "the object of a status is gone");
+                } else {
+                    tracing::warn!(destination = %key, class = class.word(), %error, "a status was not written; tried again");
+                    self.plan(&key);
+                }
+            }
+        }
+    }
+
+    /// Now and then: how many objects are in which state.
+    fn measure(&mut self) {
+        if self.measured.elapsed() >= MEASURE {
+            self.measured = Instant::now();
+            self.metrics.set_objects(self.board.states());
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn write(client: kube::Client, key: Key, before: Entry, status: EventDestinationStatus) -> Written {
+    let body = json!({
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        // an object of the same name that was made since is another one
+        "metadata": {"name": key.name, "uid": before.uid},
+        "status": status,
+    });
+    let kind = ApiResource::erase::<EventDestination>(&());
+    // an object that does not parse has a status too
+    let api: Api<DynamicObject> = Api::namespaced_with(client, &key.namespace, &kind);
+    let (params, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(&body));
+    let result = call(format!("patch status of EventDestination {key}"), api.patch_status(&key.name, &params, &patch)).await;
+    Written { key, before, status, result: result.map(drop) }
+}
+
+/// How a status differs from the one that was written.
+fn change(former: &EventDestinationStatus, status: &EventDestinationStatus) -> Change {
+    if former == status {
+        return Change::None;
+    }
+    let transition = former.observed_generation != status.observed_generation
+        || former.worker != status.worker
+        || former.start_sequence != status.start_sequence
+        || former.conditions.len() != status.conditions.len()
+        || status.conditions.iter().any(|condition| !is_known(&former.conditions, condition));
+    if transition { Change::Transition } else { Change::Numbers }
+}
+
+/// Whether a condition is there with this status and reason. Whether there is anything to do (`Idle`, `Active`) changes all the time, like a
+/// number.
+fn is_known(conditions: &[Condition], wanted: &Condition) -> bool {
+    let calm = |condition: &Condition| matches!(condition.reason.as_str(), "Idle" | "Active");
+    let same = |former: &Condition| {
+        former.status == wanted.status
+            && former.observed_generation == wanted.observed_generation
+            && (former.reason == wanted.reason || calm(former) && calm(wanted))
+    };
+    conditions.iter().any(|former| former.r#type == wanted.r#type && same(former))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::status::ConditionStatus;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    fn status(reason: &str, backlog: i64) -> EventDestinationStatus {
+        let condition = Condition {
+            r#type: "Delivering".into(),
+            status: ConditionStatus::True,
+            observed_generation: Some(1),
+            last_transition_time: Time(jiff::Timestamp::UNIX_EPOCH),
+            reason: reason.into(),
+            message: String::new(),
+        };
+        EventDestinationStatus { conditions: vec![condition], backlog: Some(backlog), ..EventDestinationStatus::default() }
+    }
+
+    #[test]
+    fn what_somebody_may_wait_for_is_a_transition() {
+        let former = status("Idle", 0);
+        let mut other = former.clone();
+        other.conditions[0].message = "another".into();
+        let cases = [
+            (former.clone(), Change::None),
+            (status("Idle", 7), Change::Numbers),
+            (status("Active", 7), Change::Numbers),
+            (other, Change::Numbers),
+            (status("RateLimited", 0), Change::Transition),
+            (EventDestinationStatus { observed_generation: Some(2), ..former.clone() }, Change::Transition),
+            (EventDestinationStatus { start_sequence: Some("0-0".into()), ..former.clone() }, Change::Transition),
+            (EventDestinationStatus { conditions: Vec::new(), ..former.clone() }, Change::Transition),
+        ];
+        for (status, expected) in cases {
+            assert_eq!(change(&former, &status), expected, "{status:?}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Compares with what Redis and the release namespace hold: each minute, after a new connection to Redis, and when we begin to lead.
+//!
+//! What is missing or differs is reconciled. What belongs to nobody, and is ours, is deleted: but only after the API server itself has said that the object
+//! is gone, because what we watch may be behind.
+
+use super::api::call;
+use super::board::Key;
+use super::context::{Context, key_of};
+use super::error::Error;
+use crate::api::EventDestination;
+use crate::bus::routing;
+use crate::plan::Route;
+use kube::runtime::reflector::Store;
+use kube::{Api, Resource, ResourceExt};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often.
+const EVERY: Duration = Duration::from_secs(60);
+/// Pause after a failure.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Sweeps for as long as it is awaited.
+pub async fn run(context: Arc<Context>) {
+    loop {
+        let link = context.links.link().await;
+        // a link that has just been opened: what Redis holds may be older, or gone
+        let next = match sweep(&context).await {
+            Ok(()) => EVERY,
+            Err(Error::NotLeading) => return,
+            Err(error) => {
+                tracing::warn!(%error, "orphans were not looked for; trying again");
+                PAUSE
+            }
+        };
+        tokio::select! {
+            () = link.closed() => {}
+            () = tokio::time::sleep(next) => {}
+        }
+    }
+}
+
+async fn sweep(context: &Context) -> Result<(), Error> {
+    let present = by_uid(&context.store);
+    let link = context.links.current()?;
+    for bus in context.config.settings.buses.keys() {
+        let held = routing::routes(&link, bus).await?;
+        for uid in present.keys().filter(|uid| differs(context, bus, uid, &held)) {
+            context.routes.forget(uid);
+            context.trigger.one(present[uid].clone());
+        }
+        let orphans = held.iter().filter(|(uid, route)| route.owner == context.routes.owner() && !present.contains_key(*uid));
+        for (uid, route) in orphans {
+            let key = Key { namespace: route.namespace.clone(), name: route.name.clone() };
+            if !is_gone(context, &key, uid).await? {
+                continue;
+            }
+            context.leadership.check()?;
+            let deleted = routing::delete(&link, bus, uid, &key.to_string()).await?;
+            context.routes.forget(uid);
+            tracing::warn!(destination = %key, uid, bus, backlog = deleted.backlog, "removed from redis: its object is gone");
+        }
+    }
+    for orphan in context.workers.orphans(|uid| present.contains_key(uid)).await? {
+        let key = Key { namespace: orphan.namespace, name: orphan.name };
+        if is_gone(context, &key, &orphan.uid).await? {
+            context.workers.remove(&orphan.uid).await?;
+            tracing::warn!(destination = %key, uid = orphan.uid, "removed its worker: its object is gone");
+        }
+    }
+    Ok(())
+}
+
+/// Whether Redis holds something else than what was written last.
+fn differs(context: &Context, bus: &str, uid: &str, held: &std::collections::BTreeMap<String, Route>) -> bool {
+    context.routes.last(uid).is_some_and(|(on, route)| on == bus && held.get(uid) != Some(&route))
+}
+
+fn by_uid(store: &Store<super::context::Watched>) -> HashMap<String, Key> {
+    store.state().iter().filter_map(|object| Some((object.uid()?, key_of(&**object)))).collect()
+}
+
+/// Asks the API server itself.
+async fn is_gone(context: &Context, key: &Key, uid: &str) -> Result<bool, Error> {
+    let api: Api<EventDestination> = Api::namespaced(context.client.clone(), &key.namespace);
+    let found = call(format!("get EventDestination {key}"), api.get_metadata_opt(&key.name)).await?;
+    Ok(found.is_none_or(|object| object.meta().uid.as_deref() != Some(uid)))
+}

@@ -1,0 +1,197 @@
+//! The streams that say what changed.
+
+use super::api::call;
+use super::board::Key;
+use super::kinds::Served;
+use super::references::{Kind, References};
+use super::trigger::Trigger;
+use futures::{Stream, StreamExt};
+use kube::Client;
+use kube::api::{Api, DynamicObject, PartialObjectMeta};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::{WatchStreamExt, watcher::Config};
+use std::collections::HashMap;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+/// How often a kind that is not served is looked for again, and how long a watch goes on that nobody needs.
+const MINUTE: Duration = Duration::from_secs(60);
+/// Wait after the API server did not say whether a kind is served.
+const RETRY: Duration = Duration::from_secs(5);
+/// Objects in one page of a listing: what a watch holds at most.
+const PAGE: u32 = 250;
+
+/// Watches the metadata of all objects of the kinds that destinations refer to, for as long as any does, and has each destination reconciled
+/// that has to look again. Keeps nothing of what it sees. Runs until dropped.
+pub async fn references(client: Client, references: References, trigger: Trigger) {
+    let mut watches: HashMap<Kind, AbortHandle> = HashMap::new();
+    let mut tasks = JoinSet::new();
+    let mut prune = false;
+    loop {
+        let wanted = references.kinds();
+        if prune {
+            watches.retain(|kind, watch| {
+                let keep = wanted.contains(kind);
+                if !keep {
+                    watch.abort();
+                }
+                keep
+            });
+        }
+        for kind in wanted {
+            let watch = follow(kind.clone(), client.clone(), references.clone(), trigger.clone());
+            watches.entry(kind).or_insert_with(|| tasks.spawn(watch));
+        }
+        while tasks.try_join_next().is_some() {} // those that were ended
+        prune = timeout(MINUTE, references.new_kind()).await.is_err();
+    }
+}
+
+/// Watches one kind, from when it is served until it is no more, and again.
+async fn follow(kind: Kind, client: Client, references: References, trigger: Trigger) {
+    loop {
+        let (served, waited) = served(&kind, &client, &references).await;
+        if waited {
+            trigger.many(references.all(&kind));
+        }
+        let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(client.clone(), &served.resource);
+        let events = watcher(api, Config::default().page_size(PAGE)).default_backoff();
+        take(&kind, &served.resource.kind, events, &references, &trigger).await;
+        references.served().forget(&kind);
+        trigger.many(references.all(&kind));
+        sleep(RETRY).await;
+    }
+}
+
+/// Waits until a kind is served; true if it had to.
+async fn served(kind: &Kind, client: &Client, references: &References) -> (Served, bool) {
+    let mut waited = false;
+    loop {
+        let delay = match call("look for the API of a kind", references.served().find(client, kind)).await {
+            Ok(Some(served)) => return (served, waited),
+            Ok(None) => MINUTE,
+            Err(_) => RETRY, // told by the reconcile that needs it
+        };
+        waited = true;
+        sleep(delay).await;
+    }
+}
+
+/// Takes the events of a watch to those whom they concern, until the kind is no longer served. Says once that the watch fails, and once that it
+/// does not any more.
+async fn take(
+    kind: &Kind,
+    name: &str,
+    events: impl Stream<Item = watcher::Result<Event<PartialObjectMeta<DynamicObject>>>>,
+    references: &References,
+    trigger: &Trigger,
+) {
+    let mut events = pin!(events);
+    let mut failing = false;
+    while let Some(event) = events.next().await {
+        if event.as_ref().is_err_and(is_gone) {
+            warn!(kind = name, "the API server no longer knows this kind, which destinations refer to");
+            return;
+        }
+        let fails = match &event {
+            Err(error) if !failing => {
+                warn!(kind = name, error = %error, "cannot watch what destinations refer to; trying again");
+                true
+            }
+            Err(_) | Ok(Event::Init) => failing,
+            Ok(_) if failing => {
+                info!(kind = name, "watching what destinations refer to again");
+                false
+            }
+            Ok(_) => false,
+        };
+        failing = fails;
+        let Ok(event) = event else { continue };
+        trigger.many(woken(kind, &event, references));
+    }
+}
+
+/// Whether a watch failed because its kind is not served.
+fn is_gone(error: &watcher::Error) -> bool {
+    let (watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status))) = error
+    else {
+        return false;
+    };
+    status.is_not_found()
+}
+
+/// Who has to look again after an event.
+fn woken(kind: &Kind, event: &Event<PartialObjectMeta<DynamicObject>>, references: &References) -> Vec<Key> {
+    let about = |object: &PartialObjectMeta<DynamicObject>, gone: bool| {
+        let metadata = &object.metadata;
+        let (namespace, name) = (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default());
+        let version = metadata.resource_version.as_deref().filter(|_| !gone);
+        references.changed(kind, namespace, name, version)
+    };
+    match event {
+        Event::Init => {
+            references.listing(kind);
+            Vec::new()
+        }
+        Event::InitApply(object) | Event::Apply(object) => about(object, false),
+        Event::Delete(object) => about(object, true),
+        Event::InitDone => references.listed(kind),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::references::{Target, Versions};
+    use futures::{FutureExt, stream};
+
+    fn key() -> Key {
+        Key { namespace: "shop".into(), name: "x".into() }
+    }
+
+    fn secret(version: &str) -> PartialObjectMeta<DynamicObject> {
+        let metadata = serde_json::json!({"namespace": "shop", "name": "s", "resourceVersion": version});
+        serde_json::from_value(serde_json::json!({"metadata": metadata})).expect("metadata")
+    }
+
+    fn failure(reason: &str) -> watcher::Error {
+        let status = kube::core::Status { reason: reason.into(), ..kube::core::Status::default() };
+        watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)))
+    }
+
+    /// Whom events wake, where a destination saw version 1.
+    async fn wakes(events: Vec<watcher::Result<Event<PartialObjectMeta<DynamicObject>>>>) -> bool {
+        let references = References::default();
+        let target = Target { kind: Kind::Secret, namespace: "shop".into(), name: Some("s".into()) };
+        references.looking(&key(), target.clone());
+        references.looked(&key(), vec![(target, Versions::from([("s".into(), "1".into())]))]);
+        let trigger = Trigger::default();
+        take(&Kind::Secret, "Secret", stream::iter(events), &references, &trigger).await;
+        let woken = pin!(trigger.stream()).next().now_or_never().flatten();
+        assert!(woken.is_none() || woken == Some(key()));
+        woken.is_some()
+    }
+
+    #[tokio::test]
+    async fn a_listing_of_what_was_seen_wakes_nobody() {
+        assert!(!wakes(vec![Ok(Event::Init), Ok(Event::InitApply(secret("1"))), Ok(Event::InitDone)]).await);
+        assert!(wakes(vec![Ok(Event::Init), Ok(Event::InitApply(secret("2"))), Ok(Event::InitDone)]).await);
+        assert!(wakes(vec![Ok(Event::Init), Ok(Event::InitDone)]).await);
+    }
+
+    #[tokio::test]
+    async fn changes_and_deletions_wake() {
+        assert!(wakes(vec![Ok(Event::Apply(secret("1"))), Ok(Event::Apply(secret("2")))]).await);
+        assert!(wakes(vec![Ok(Event::Delete(secret("1")))]).await);
+    }
+
+    #[tokio::test]
+    async fn a_watch_goes_on_after_a_failure_and_ends_when_the_kind_is_gone() {
+        let broken = |reason| vec![Ok(Event::Init), Err(failure(reason)), Ok(Event::Apply(secret("2")))];
+        assert!(wakes(broken("InternalError")).await);
+        assert!(!wakes(broken("NotFound")).await);
+    }
+}
