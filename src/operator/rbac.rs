@@ -54,7 +54,7 @@ pub const RULES: &[Rule] = &[
         "posthorn.dev",
         "eventdestinations",
         &["get", "list", "watch", "patch"],
-        "watches destinations; gets one before what belongs to it is swept; patches its finalizer, and takes away an annotation that was carried out",
+        "watches destinations; gets one before what belongs to it is swept; patches its finalizer",
     ),
     cluster("posthorn.dev", "eventdestinations/status", &["patch"], "writes the status"),
     cluster(
@@ -74,7 +74,7 @@ pub const RULES: &[Rule] = &[
     cluster(
         "gateway.networking.k8s.io",
         "referencegrants",
-        &["get", "list", "watch"],
+        &["list", "watch"],
         "lists the grants of a namespace that a destination refers to from another; watches metadata to see one come and go",
     ),
     cluster("events.k8s.io", "events", &["create", "patch"], "writes Events of destinations; a repeated one is a patch of its count"),
@@ -103,7 +103,7 @@ pub const RULES: &[Rule] = &[
     release(
         "apps",
         "deployments",
-        &["get", "list", "watch", "create", "patch", "delete"],
+        &["list", "watch", "create", "patch", "delete"],
         "applies the workers, watches how they do, repairs and deletes them",
     ),
     release(

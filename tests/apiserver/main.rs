@@ -14,3 +14,4 @@ mod support;
 mod table;
 mod telling;
 mod workers;
+mod telling;

@@ -28,6 +28,7 @@ impl fmt::Display for Key {
 
 /// What became of the last reconcile of an object.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "most are the large one")]
 pub enum Outcome {
     /// Its spec is not accepted: what ran before goes on, nothing new begins.
     Rejected {

@@ -12,6 +12,7 @@ use crate::operator::leader::Leadership;
 use crate::operator::metrics::OperatorMetrics;
 use crate::shutdown::Shutdown;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::core::Status;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,19 +164,32 @@ async fn sleep_until(at: Option<Instant>) {
 }
 
 async fn write(client: kube::Client, key: Key, before: Entry, status: EventDestinationStatus) -> Written {
-    let body = json!({
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        // an object of the same name that was made since is another one
-        "metadata": {"name": key.name, "uid": before.uid},
-        "status": status,
-    });
+    let result = match apply(&client, &key, &json!(status)).await {
+        Ok(uid) if uid == before.uid => Ok(()),
+        // An apply does not look at the uid. What was made under this name since begins anew.
+        Ok(_) => match apply(&client, &key, &json!({})).await {
+            Ok(_) => Err(made_again(&key)),
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    Written { key, before, status, result }
+}
+
+/// Answers the uid of the object that has this status now.
+async fn apply(client: &kube::Client, key: &Key, status: &serde_json::Value) -> Result<String, Error> {
+    let body = json!({"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": key.name}, "status": status});
     let kind = ApiResource::erase::<EventDestination>(&());
     // an object that does not parse has a status too
-    let api: Api<DynamicObject> = Api::namespaced_with(client, &key.namespace, &kind);
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &kind);
     let (params, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(&body));
-    let result = call(format!("patch status of EventDestination {key}"), api.patch_status(&key.name, &params, &patch)).await;
-    Written { key, before, status, result: result.map(drop) }
+    let object = call(format!("patch status of EventDestination {key}"), api.patch_status(&key.name, &params, &patch)).await?;
+    Ok(object.metadata.uid.unwrap_or_default())
+}
+
+fn made_again(key: &Key) -> Error {
+    let status = Status::failure("it was deleted and made again", "NotFound").with_code(404);
+    Error::api(format!("patch status of EventDestination {key}"))(kube::Error::Api(status.boxed()))
 }
 
 /// How a status differs from the one that was written.

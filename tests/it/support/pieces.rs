@@ -58,6 +58,11 @@ impl Pieces {
         std::fs::write(self.dir.path().join("posthorn.yaml"), settings).unwrap();
     }
 
+    /// The file that holds the settings (`posthorn.yaml`).
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("posthorn.yaml")
+    }
+
     /// A flag for every role that is started from now on.
     pub fn flag(&mut self, flag: &str) {
         self.extra.push(flag.to_owned());
