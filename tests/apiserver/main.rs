@@ -14,4 +14,3 @@ mod support;
 mod table;
 mod telling;
 mod workers;
-mod telling;
