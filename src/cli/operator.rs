@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long, env = "POSTHORN_ALLOWED_ISOLATION", value_name = "ISOLATION", value_delimiter = ',')]
     allowed_isolation: Vec<IsolationArg>,
     /// Most writes of statuses per second
-    #[arg(long, env = "POSTHORN_STATUS_WRITES", value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "POSTHORN_STATUS_WRITES", value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     status_writes: u32,
     /// Name of this process in the lease [default: the host name, which in a pod is the pod's]
     #[arg(long, env = "POSTHORN_POD_NAME", value_name = "NAME", default_value = "", hide_default_value = true)]

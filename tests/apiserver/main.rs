@@ -11,6 +11,7 @@ mod harness;
 mod kubelet;
 mod leader;
 mod rbac;
+mod scale;
 mod support;
 #[path = "../fixtures/refusals.rs"]
 mod table;
