@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// Longest time of one pass.
 const LIMIT: Duration = Duration::from_secs(60);
+/// When an object whose turn came while we did not lead is looked at again.
+const NOT_LEADING: Duration = Duration::from_secs(2);
 /// When an object is looked at again though nothing is known to have changed.
 const AGAIN: Duration = Duration::from_secs(600);
 
@@ -29,8 +31,8 @@ const AGAIN: Duration = Duration::from_secs(600);
 /// What failed; [`on_error`] says when it is tried again.
 pub async fn reconcile(object: Arc<Watched>, context: Arc<Context>) -> Result<Action, Error> {
     if !context.leadership.leads() {
-        // whoever leads next begins with all objects
-        return Ok(Action::await_change());
+        // if another leads next it begins with all objects; if we lead again, nobody but us knows that this one is due
+        return Ok(Action::requeue(NOT_LEADING));
     }
     let (key, began) = (key_of(&*object), Instant::now());
     let passed = tokio::time::timeout(LIMIT, pass(&object, &key, &context)).await;

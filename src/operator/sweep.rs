@@ -28,7 +28,8 @@ pub async fn run(context: Arc<Context>) {
         // a link that has just been opened: what Redis holds may be older, or gone
         let next = match sweep(&context).await {
             Ok(()) => EVERY,
-            Err(Error::NotLeading) => return,
+            // we may lead again
+            Err(Error::NotLeading) => PAUSE,
             Err(error) => {
                 tracing::warn!(%error, "orphans were not looked for; trying again");
                 PAUSE

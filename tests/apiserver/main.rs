@@ -9,6 +9,7 @@ mod flow;
 mod harness;
 mod kubelet;
 mod leader;
+mod life;
 mod rbac;
 mod support;
 #[path = "../fixtures/refusals.rs"]
