@@ -96,6 +96,8 @@ pub struct OperatorMetrics {
     pub leader: Gauge,
     /// Duration of a reconcile, seconds.
     pub reconcile_duration: Histogram,
+    /// Destinations looked at in Redis.
+    pub looks: Counter,
     /// Statuses written.
     pub status_writes: Counter,
     /// Kubernetes Events told.
@@ -116,6 +118,7 @@ impl Default for OperatorMetrics {
         let metrics = OperatorMetrics {
             leader: Gauge::default(),
             reconcile_duration: Histogram::new(DURATIONS),
+            looks: Counter::default(),
             status_writes: Counter::default(),
             events: Counter::default(),
             event_failures: Counter::default(),
@@ -143,6 +146,7 @@ impl OperatorMetrics {
         let OperatorMetrics {
             leader,
             reconcile_duration,
+            looks,
             status_writes,
             events,
             event_failures,
@@ -158,6 +162,7 @@ impl OperatorMetrics {
         registry.register("operator_reconcile_failures", "Reconciles that failed, by kind of failure", reconcile_failures);
         registry.register("operator_reconcile_duration_seconds", "Duration of a reconcile", reconcile_duration);
         registry.register("operator_objects", "Destinations, by the reason of their condition Delivering", objects);
+        registry.register("operator_looks", "Looks at a destination in Redis", looks);
         registry.register("operator_status_writes", "Statuses written", status_writes);
         registry.register("operator_events", "Kubernetes Events told", events);
         registry.register("operator_event_failures", "Kubernetes Events that could not be told", event_failures);

@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 
 /// Longest time of one pass.
 const LIMIT: Duration = Duration::from_secs(60);
-/// When it is looked whether we lead again.
-const LEADS_AGAIN: Duration = Duration::from_secs(2);
+/// When an object whose turn came while we did not lead is looked at again.
+const NOT_LEADING: Duration = Duration::from_secs(2);
 /// When an object is looked at again though nothing is known to have changed.
 const AGAIN: Duration = Duration::from_secs(600);
 
@@ -33,8 +33,8 @@ const AGAIN: Duration = Duration::from_secs(600);
 /// What failed; [`on_error`] says when it is tried again.
 pub async fn reconcile(object: Arc<Watched>, context: Arc<Context>) -> Result<Action, Error> {
     if !context.leadership.leads() {
-        // another that leads begins with all objects; we may lead again, when the API server is back
-        return Ok(Action::requeue(LEADS_AGAIN));
+        // if another leads next it begins with all objects; if we lead again, nobody but us knows that this one is due
+        return Ok(Action::requeue(NOT_LEADING));
     }
     let (key, began) = (key_of(&*object), Instant::now());
     let passed = tokio::time::timeout(LIMIT, pass(&object, &key, &context)).await;

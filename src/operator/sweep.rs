@@ -32,6 +32,8 @@ pub async fn run(context: Arc<Context>) {
                 told = None;
                 EVERY
             }
+            // we may lead again
+            Err(Error::NotLeading) => PAUSE,
             Err(error) => {
                 let class = error.class();
                 if told.replace(class) != Some(class) {

@@ -10,6 +10,7 @@ mod flow;
 mod harness;
 mod kubelet;
 mod leader;
+mod life;
 mod rbac;
 mod scale;
 mod support;

@@ -29,6 +29,7 @@ use super::error::Error;
 use crate::api::spec::Isolation;
 use crate::api::status::WorkerStatus;
 use crate::plan::Plan;
+use crate::shutdown::Shutdown;
 use apply::Objects;
 use build::{Template, Worker};
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
@@ -71,6 +72,9 @@ struct Inner {
     synced: value::Sender<(bool, bool)>,
     /// The pools were read.
     loaded: OnceCell<()>,
+    /// No pool is to be written any more; and none is being written.
+    ending: Shutdown,
+    ended: Shutdown,
 }
 
 impl Workers {
@@ -100,12 +104,26 @@ impl Workers {
             changes,
             synced: value::Sender::new((false, false)),
             loaded: OnceCell::new(),
+            ending: Shutdown::new(),
+            ended: Shutdown::new(),
         });
         let (watching, writing) = (Arc::clone(&inner), Arc::clone(&inner));
         let watching = tokio::spawn(async move { watch::watch(&watching).await });
         let writing = tokio::spawn(async move { pools::write(&writing).await });
         let tasks = [watching, writing].map(AbortOnDropHandle::new);
         Ok((Workers { inner, _tasks: tasks }, receiver))
+    }
+
+    /// Waits until all that workers have was listed.
+    pub async fn listed(&self) {
+        // an error: nobody lists them any more, as the process ends
+        let _ = self.inner.synced.subscribe().wait_for(|synced| *synced == (true, true)).await;
+    }
+
+    /// Finishes the writes of pools that are under way and begins none; whoever leads next writes what is left.
+    pub async fn finish(&self) {
+        self.inner.ending.begin();
+        self.inner.ended.begun().await;
     }
 
     /// Makes a worker run the plan of a destination, or none if there is no plan because something is missing. A worker of its own has no pod while it

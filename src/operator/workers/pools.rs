@@ -120,15 +120,16 @@ impl Pools {
     }
 }
 
-/// Writes pools for ever.
+/// Writes pools until [`Workers::finish`](super::Workers::finish).
 pub async fn write(inner: &Inner) {
     let pools = &inner.pools;
-    loop {
+    while !inner.ending.has_begun() {
         pools.state().placement.leave(|number| inner.runs(&Worker::Pool(number).name()));
         let (due, next) = pools.due();
         if due.is_empty() {
             tokio::select! {
                 () = pools.wake.notified() => {}
+                () = inner.ending.begun() => {}
                 () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
             continue;
@@ -136,6 +137,7 @@ pub async fn write(inner: &Inner) {
         futures::stream::iter(due).for_each_concurrent(AT_ONCE, |number| write_one(inner, number)).await;
         inner.moved();
     }
+    inner.ended.begin();
 }
 
 async fn write_one(inner: &Inner, number: u32) {

@@ -9,6 +9,7 @@ use super::it::redis::Options as RedisOptions;
 use super::it::stored::{Stored, stored};
 use super::it::{Client, Pieces, Posthorn};
 use super::kubelet::{Kubelet, Options};
+use posthorn::bus::state::Snapshot;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is unusual about an installation.
 pub struct Plan {
+    /// The API server, if it is not a usual one with our definition.
+    pub cluster: Option<Cluster>,
     /// Flags of the operator.
     pub flags: Vec<String>,
     /// `posthorn.yaml`.
@@ -38,7 +41,8 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Plan {
-        Plan { flags: Vec::new(), settings: String::new(), redis: RedisOptions::default(), kubelet: Box::new(|options| options) }
+        let redis = RedisOptions::default();
+        Plan { cluster: None, flags: Vec::new(), settings: String::new(), redis, kubelet: Box::new(|options| options) }
     }
 }
 
@@ -62,15 +66,18 @@ pub struct World {
 }
 
 impl World {
-    /// The usual one.
+    /// The usual one. Its operator is in a pod `pod-1`.
     pub async fn start() -> World {
         World::of(Plan::default()).await
     }
 
     /// An unusual one.
     pub async fn of(plan: Plan) -> World {
-        let Plan { flags, settings, redis, kubelet } = plan;
-        let cluster = Cluster::start().await;
+        let Plan { cluster, flags, settings, redis, kubelet } = plan;
+        let cluster = match cluster {
+            Some(cluster) => cluster,
+            None => Cluster::start().await,
+        };
         for namespace in ["kube-system", RELEASE, SHOP] {
             if !cluster.kubectl(&["get", "namespace", namespace]).status.success() {
                 cluster.create_namespace(namespace);
@@ -88,7 +95,7 @@ impl World {
         std::fs::write(template.path().join("template.yaml"), pod.to_string()).unwrap();
         let kubelet = Kubelet::start(&cluster, kubelet(Options::of(RELEASE)));
         let (ingest, router) = (pieces.ingest().await, pieces.router().await);
-        let operator = start_operator(&pieces, &kubeconfig, &template, &flags, &[]);
+        let operator = start_operator(&pieces, &kubeconfig, &template, &flags, &[("POSTHORN_POD_NAME", "pod-1")]);
         let mut world = World { operator, kubelet, ingest, router, pieces, cluster, kubeconfig, template, flags };
         world.operator.line("leading").await;
         world
@@ -97,6 +104,11 @@ impl World {
     /// Starts one more operator, which may fail at points.
     pub fn another_operator(&self, failpoints: &str) -> Posthorn {
         start_operator(&self.pieces, &self.kubeconfig, &self.template, &self.flags, &[("POSTHORN_FAILPOINTS", failpoints)])
+    }
+
+    /// Starts one more operator, in a pod of this name.
+    pub fn operator_in(&self, pod: &str) -> Posthorn {
+        start_operator(&self.pieces, &self.kubeconfig, &self.template, &self.flags, &[("POSTHORN_POD_NAME", pod)])
     }
 
     /// Kills the operator and starts another one at once, which leads as soon as the lease of the first is taken to have ended: that is hastened here.
@@ -115,7 +127,7 @@ impl World {
 
     /// The admin port of the operator.
     pub async fn admin(&mut self) -> SocketAddr {
-        address(&self.operator.line("role=\"operator\"").await, "admin_listen")
+        admin_of(&mut self.operator).await
     }
 
     /// Applies a destination of namespace `shop` that tries for ever, soon again; `more` are further fields of its spec (`isolation: Dedicated, …`).
@@ -181,12 +193,22 @@ impl World {
 
     /// Waits until a destination owes nothing and `count` events were put into its queue.
     pub async fn delivered(&self, name: &str, count: u64) {
-        eventually_within(PATIENCE, &format!("{name} has delivered {count} events"), async || {
-            let link = self.pieces.link().await;
-            let snapshot = posthorn::bus::state::snapshot(&link, "default", &self.uid(name)).await.map_err(|error| error.to_string())?;
+        self.delivered_by(&self.uid(name), count).await;
+    }
+
+    /// The same of a destination that is known by its UID, as while the API server is away.
+    pub async fn delivered_by(&self, uid: &str, count: u64) {
+        eventually_within(PATIENCE, &format!("{uid} has delivered {count} events"), async || {
+            let snapshot = self.snapshot(uid).await;
             holds(snapshot.settled == count && snapshot.backlog == 0, || format!("{snapshot:?}"))
         })
         .await;
+    }
+
+    /// How a destination does, by its UID.
+    pub async fn snapshot(&self, uid: &str) -> Snapshot {
+        let link = self.pieces.link().await;
+        posthorn::bus::state::snapshot(&link, "default", uid).await.unwrap()
     }
 
     /// The UID of a destination.
@@ -214,6 +236,11 @@ impl World {
     pub fn writes_since(&self, mark: Mark) -> std::collections::BTreeMap<String, usize> {
         self.cluster.writes_since(mark, OPERATOR)
     }
+}
+
+/// The admin port of an operator.
+pub async fn admin_of(operator: &mut Posthorn) -> SocketAddr {
+    address(&operator.line("role=\"operator\"").await, "admin_listen")
 }
 
 /// A condition of an object; null if it has none of that type.
