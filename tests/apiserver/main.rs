@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crd;
+mod deletion;
 mod flow;
 mod harness;
 mod kubelet;
