@@ -10,7 +10,9 @@ mod flow;
 mod harness;
 mod kubelet;
 mod leader;
+mod many;
 mod rbac;
+mod redis_faults;
 mod support;
 #[path = "../fixtures/refusals.rs"]
 mod table;

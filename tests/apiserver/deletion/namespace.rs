@@ -15,7 +15,7 @@ async fn a_namespace_goes_with_destinations_in_every_state() {
     let world = World::start().await;
     world.cluster.apply(SECRET);
     let bearer = "auth: {bearer: {secretKeyRef: {name: token, key: a}}}";
-    let dead = "http://127.0.0.1:9/";
+    let dead = "https://127.0.0.1:9/";
     world.cluster.apply(&destination("secret", dead, bearer, "retry: -1", "isolation: Shared"));
     world.cluster.apply(&destination("drain", dead, bearer, "retry: -1", "isolation: Dedicated, deletionPolicy: Drain, drainTimeout: 3s"));
     world.cluster.apply(&destination("paused", dead, "", "retry: -1", "isolation: Dedicated"));
