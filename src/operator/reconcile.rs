@@ -109,7 +109,7 @@ async fn hands_on(context: &Context, key: &Key, destination: &EventDestination) 
 }
 
 /// Dereference and validate: what is to be applied, or why nothing is.
-async fn wanted(context: &Context, key: &Key, destination: &EventDestination) -> Result<Result<Validated, Rejection>, Error> {
+pub(super) async fn wanted(context: &Context, key: &Key, destination: &EventDestination) -> Result<Result<Validated, Rejection>, Error> {
     if let Err(rejection) = validate::check(destination, &context.config) {
         return Ok(Err(rejection));
     }
@@ -122,16 +122,30 @@ async fn wanted(context: &Context, key: &Key, destination: &EventDestination) ->
 }
 
 /// Redis first: once it is routed no event is missed, whatever becomes of the worker.
-async fn apply(context: &Context, key: &Key, wanted: Validated) -> Result<Applied, Error> {
+pub(super) async fn apply(context: &Context, key: &Key, wanted: Validated) -> Result<Applied, Error> {
     let link = context.links.current()?;
     context.leadership.check()?;
-    context.routes.apply(&link, &wanted).await?;
+    match context.routes.apply(&link, &wanted).await {
+        Err(Error::Stale(_)) if is_newest(context, key, &wanted).await? => {
+            context.leadership.check()?;
+            context.routes.restore(&link, &wanted).await?;
+        }
+        result => result?,
+    }
     failpoint::hit("operator.routed", &key.name);
     let Validated { uid, bus: _, start: _, route, plan, isolation } = wanted;
     let place = Destination { uid, namespace: key.namespace.clone(), name: key.name.clone() };
     let worker = context.workers.run(&place, route.suspend, plan.as_ref(), isolation).await?;
     failpoint::hit("operator.worker", &key.name);
     Ok(Applied { route, plan: plan.map(|plan| plan.id), worker })
+}
+
+/// Whether the API server itself, not our memory, has the object in this very generation.
+async fn is_newest(context: &Context, key: &Key, wanted: &Validated) -> Result<bool, Error> {
+    let api: Api<EventDestination> = Api::namespaced(context.client.clone(), &key.namespace);
+    let found = call(format!("get EventDestination {key}"), api.get_metadata_opt(&key.name)).await?;
+    let is_it = |metadata: &ObjectMeta| metadata.uid.as_ref() == Some(&wanted.uid) && metadata.generation == Some(wanted.route.rev);
+    Ok(found.is_some_and(|object| is_it(&object.metadata)))
 }
 
 /// What ran before goes on, unless it has lost its place on the bus.

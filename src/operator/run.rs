@@ -102,6 +102,7 @@ pub async fn run(config: OperatorConfig, surroundings: Surroundings) -> Result<(
     };
     let (events, teller) = Events::new(client.clone(), &config.identity, metrics.clone());
     let context = Arc::new(Context {
+        began: tokio::time::Instant::now(),
         board,
         events,
         backoff: Backoff::new(metrics.clone()),

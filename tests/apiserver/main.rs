@@ -5,13 +5,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod crd;
+mod deletion;
 mod documented;
 mod flow;
 mod harness;
 mod kubelet;
 mod leader;
 mod life;
+mod many;
 mod rbac;
+mod redis_faults;
 mod scale;
 mod support;
 #[path = "../fixtures/refusals.rs"]

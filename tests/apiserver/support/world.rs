@@ -232,6 +232,17 @@ impl World {
         .await;
     }
 
+    /// Waits for an Event of a destination and returns its message.
+    pub async fn told(&self, name: &str, reason: &str) -> String {
+        let selector = format!("involvedObject.name={name},reason={reason}");
+        eventually_within(PATIENCE, &format!("an Event {reason} of {name}"), async || {
+            let events = self.cluster.json(&["get", "events", "-n", SHOP, "--field-selector", &selector]);
+            let message = events["items"][0]["message"].as_str().map(str::to_owned);
+            message.ok_or_else(|| format!("{}; operator: {}", self.events(name).join(" "), self.operator.log()))
+        })
+        .await
+    }
+
     /// What the operator has written since.
     pub fn writes_since(&self, mark: Mark) -> std::collections::BTreeMap<String, usize> {
         self.cluster.writes_since(mark, OPERATOR)
