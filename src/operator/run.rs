@@ -11,7 +11,7 @@ use super::references::References;
 use super::routes::Routes;
 use super::status::StatusWriter;
 use super::trigger::Trigger;
-use super::workers::{self, NoRedisUrl, Workers};
+use super::workers::{self, Hooks, NoRedisUrl, Workers};
 use super::{OperatorConfig, api, objects, reconcile, sweep, watch};
 use crate::admin::{Gate, Readiness};
 use crate::bus::Supervisor;
@@ -76,9 +76,14 @@ pub async fn run(config: OperatorConfig, surroundings: Surroundings) -> Result<(
     let _standing = AbortOnDropHandle::new(tokio::spawn(stand(leadership.clone(), readiness.gate("lease"))));
     let board = Board::new(config.settings.buses.keys().cloned());
     let (workers, changes) = {
-        let (board, leadership) = (board.clone(), leadership.clone());
-        let reported = Box::new(move |uid: &str| board.reported_plan(uid));
-        Workers::start(client.clone(), &config, reported, Arc::new(move || leadership.leads()))?
+        let (reports, told, leadership) = (board.clone(), board.clone(), leadership.clone());
+        let hooks = Hooks {
+            reported: Box::new(move |uid| reports.reported_plan(uid)),
+            changed: Arc::new(move |worker| told.worker_changed(worker)),
+            may_write: Arc::new(move || leadership.leads()),
+            metrics: metrics.clone(),
+        };
+        Workers::start(client.clone(), &config, hooks)?
     };
     let workers_listed = readiness.gate("workers");
     workers_listed.set_waiting("Deployments and Secrets of workers are not listed yet");

@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use super::audit::Mark;
-use super::it::client::Post;
+use super::it::client::{Post, get};
 use super::it::eventually::{eventually, eventually_within, holds};
 use super::it::pieces::{Ingest, address};
 use super::it::redis::Options as RedisOptions;
@@ -170,6 +170,54 @@ impl World {
             holds(object["status"][field] == *wanted, || object["status"].to_string())
         })
         .await;
+    }
+
+    /// Changes the spec of a destination (a merge patch).
+    pub fn patch(&self, name: &str, spec: &Value) {
+        let patch = json!({"spec": spec}).to_string();
+        self.cluster.ok(&["patch", "evd", name, "-n", SHOP, "--type=merge", "-p", &patch]);
+    }
+
+    /// The Deployment of a destination's worker, as its status names it.
+    pub fn worker(&self, name: &str) -> String {
+        self.cluster.value(SHOP, &format!("evd/{name}"), "{.status.worker.name}")
+    }
+
+    /// The plan that the worker of a destination reports to run.
+    pub async fn reported_plan(&self, name: &str) -> Option<String> {
+        let link = self.pieces.link().await;
+        posthorn::bus::state::snapshot(&link, "default", &self.uid(name)).await.unwrap().plan
+    }
+
+    /// Waits until nothing is left of a worker: Deployment, plan Secret, pods.
+    pub async fn gone(&self, worker: &str) {
+        let label = format!("posthorn.dev/worker={worker}");
+        eventually_within(PATIENCE, &format!("worker {worker} is gone"), async || {
+            let left = self.cluster.ok(&["get", "deployments,secrets,pods", "-n", RELEASE, "-l", &label, "-o", "name"]);
+            holds(left.trim().is_empty(), || format!("{left}; operator: {}", self.operator.log()))
+        })
+        .await;
+    }
+
+    /// A Deployment of the release namespace.
+    pub fn deployment(&self, worker: &str) -> Value {
+        self.cluster.json(&["get", "deployment", worker, "-n", RELEASE])
+    }
+
+    /// A number of the operator's metrics.
+    pub async fn metric(&mut self, metric: &str) -> f64 {
+        let admin = self.admin().await;
+        let page = String::from_utf8(get(admin, "/metrics").await.unwrap().body.to_vec()).unwrap();
+        let line = page.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' ')?.parse().ok());
+        line.unwrap_or_else(|| panic!("no {metric} in {page}"))
+    }
+
+    /// Ends the operator in good order and starts one with other flags.
+    pub async fn restart_operator(&mut self, flags: &[&str]) {
+        self.operator.terminate().await;
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        self.operator = self.another_operator("");
+        self.operator.line("leading").await;
     }
 
     /// A destination as the API server has it.
