@@ -10,6 +10,7 @@ mod harness;
 mod kubelet;
 mod leader;
 mod rbac;
+mod references;
 mod support;
 #[path = "../fixtures/refusals.rs"]
 mod table;
