@@ -151,9 +151,10 @@ async fn delete(context: &Context, key: &Key, metadata: &ObjectMeta, object: Opt
         Progress::Done => {}
     }
     failpoint::hit("operator.cleaned", &key.name);
-    finalizer::remove(&context.client, key, metadata).await?;
-    context.references.forget(key);
+    // before an object of the same name can be made again, whose status this one's would become
     context.board.remove(key);
+    context.references.forget(key);
+    finalizer::remove(&context.client, key, metadata).await?;
     Ok((ReconcileResult::Deleted, Action::await_change()))
 }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crd;
+mod documented;
 mod flow;
 mod harness;
 mod kubelet;

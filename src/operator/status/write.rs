@@ -23,8 +23,6 @@ use tokio::time::Instant;
 pub const FIELD_MANAGER: &str = "posthorn-operator-status";
 /// Most writes under way.
 const AT_ONCE: usize = 8;
-/// How often it is counted how many objects are in which state.
-const MEASURE: Duration = Duration::from_secs(2);
 /// How often a process that does not lead looks whether it does.
 const STANDBY: Duration = Duration::from_secs(1);
 
@@ -41,7 +39,6 @@ pub struct StatusWriter {
     metrics: OperatorMetrics,
     pace: Pace,
     under_way: JoinSet<Written>,
-    measured: Instant,
 }
 
 /// A write that ended.
@@ -64,19 +61,17 @@ impl StatusWriter {
         per_second: u32,
     ) -> StatusWriter {
         let pace = Pace::new(per_second, Instant::now());
-        StatusWriter { board, client, leadership, events, trouble, metrics, pace, under_way: JoinSet::new(), measured: Instant::now() }
+        StatusWriter { board, client, leadership, events, trouble, metrics, pace, under_way: JoinSet::new() }
     }
 
     /// Works until `shutdown`; writes under way are finished.
     pub async fn run(mut self, shutdown: Shutdown) {
         while !shutdown.has_begun() {
-            self.measure();
             let wake = self.begin_writes();
             tokio::select! {
                 changed = self.board.changed() => changed.iter().for_each(|key| self.plan(key)),
                 Some(ended) = self.under_way.join_next() => if let Ok(written) = ended { self.ended(written) },
                 () = sleep_until(wake) => {}
-                () = tokio::time::sleep_until(self.measured + MEASURE) => {}
                 () = shutdown.begun() => {}
             }
         }
@@ -144,14 +139,6 @@ impl StatusWriter {
                     self.plan(&key);
                 }
             }
-        }
-    }
-
-    /// Now and then: how many objects are in which state.
-    fn measure(&mut self) {
-        if self.measured.elapsed() >= MEASURE {
-            self.measured = Instant::now();
-            self.metrics.set_objects(self.board.states());
         }
     }
 }
