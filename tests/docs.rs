@@ -3,6 +3,7 @@
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use posthorn::api::KIND;
 use posthorn::api::manifest::{self, Document};
 use posthorn::api::not_yet::{self, Place};
@@ -10,7 +11,6 @@ use posthorn::api::objects::Objects;
 use posthorn::cli::Cli;
 use posthorn::settings::Settings;
 use regex::Regex;
-use k8s_openapi::api::core::v1::PodTemplateSpec;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -12,7 +12,11 @@ const WRITE: &str = "POSTHORN_WRITE_KUBECTL_DOCS";
 /// Name, what is said of it, and the reason of its condition Delivering or, where that says nothing, Ready.
 const SHOWN: [(&str, &str, &str); 4] = [
     ("healthy", "A healthy destination", "Its receiver answers 204."),
-    ("retrying", "A retrying destination", "Its receiver answers 503. The first event is tried again and again, the others wait behind it."),
+    (
+        "retrying",
+        "A retrying destination",
+        "Its receiver answers 503. The first event is tried again and again, the others wait behind it.",
+    ),
     (
         "halted",
         "A halted destination",
@@ -94,6 +98,10 @@ fn page(world: &World) -> String {
     let explained = world.cluster.ok(&["explain", "eventdestination.spec.delivery"]);
     let lines: Vec<&str> = explained.lines().map(str::trim_end).collect();
     let text = "Every field is explained, with its bounds and its default.";
-    let _ = writeln!(page, "## The fields\n\n{text}\n\n```console\n$ kubectl explain eventdestination.spec.delivery\n{}\n```", lines.join("\n").trim_end());
+    let _ = writeln!(
+        page,
+        "## The fields\n\n{text}\n\n```console\n$ kubectl explain eventdestination.spec.delivery\n{}\n```",
+        lines.join("\n").trim_end()
+    );
     page
 }
