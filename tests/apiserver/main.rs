@@ -15,6 +15,7 @@ mod life;
 mod many;
 mod rbac;
 mod redis_faults;
+mod references;
 mod scale;
 mod support;
 #[path = "../fixtures/refusals.rs"]

@@ -37,12 +37,20 @@ pub struct Plan {
     pub redis: RedisOptions,
     /// How the kubelet is played.
     pub kubelet: Box<dyn FnOnce(Options) -> Options>,
+    /// `POSTHORN_LOG` of every role.
+    pub log: &'static str,
 }
 
 impl Default for Plan {
     fn default() -> Plan {
-        let redis = RedisOptions::default();
-        Plan { cluster: None, flags: Vec::new(), settings: String::new(), redis, kubelet: Box::new(|options| options) }
+        Plan {
+            flags: Vec::new(),
+            settings: String::new(),
+            redis: RedisOptions::default(),
+            kubelet: Box::new(|options| options),
+            log: "info",
+            cluster: None,
+        }
     }
 }
 
@@ -63,6 +71,7 @@ pub struct World {
     kubeconfig: PathBuf,
     template: TempDir,
     flags: Vec<String>,
+    log: &'static str,
 }
 
 impl World {
@@ -73,7 +82,7 @@ impl World {
 
     /// An unusual one.
     pub async fn of(plan: Plan) -> World {
-        let Plan { cluster, flags, settings, redis, kubelet } = plan;
+        let Plan { flags, settings, redis, kubelet, log, cluster } = plan;
         let cluster = match cluster {
             Some(cluster) => cluster,
             None => Cluster::start().await,
@@ -87,23 +96,26 @@ impl World {
             cluster.apply(&object.to_string());
         }
         let kubeconfig = cluster.service_account(RELEASE, "posthorn-operator");
-        let pieces = Pieces::with(redis, &settings);
+        let mut pieces = Pieces::with(redis, &settings);
+        pieces.flag(&format!("--log={log}"));
         let template = TempDir::with_prefix("posthorn-template-").unwrap();
-        let env = [("POSTHORN_REDIS_URL", pieces.redis.url()), ("POSTHORN_EGRESS_ALLOW", "127.0.0.0/8".into())];
+        let env =
+            [("POSTHORN_REDIS_URL", pieces.redis.url()), ("POSTHORN_EGRESS_ALLOW", "127.0.0.0/8".into()), ("POSTHORN_LOG", log.into())];
         let env: Vec<Value> = env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
         let pod = json!({"spec": {"containers": [{"name": "worker", "env": env}]}});
         std::fs::write(template.path().join("template.yaml"), pod.to_string()).unwrap();
         let kubelet = Kubelet::start(&cluster, kubelet(Options::of(RELEASE)));
         let (ingest, router) = (pieces.ingest().await, pieces.router().await);
-        let operator = start_operator(&pieces, &kubeconfig, &template, &flags, &[("POSTHORN_POD_NAME", "pod-1")]);
-        let mut world = World { operator, kubelet, ingest, router, pieces, cluster, kubeconfig, template, flags };
+        let operator = start_operator(&pieces, &kubeconfig, &template, &flags, &[("POSTHORN_LOG", log), ("POSTHORN_POD_NAME", "pod-1")]);
+        let mut world = World { operator, kubelet, ingest, router, pieces, cluster, kubeconfig, template, flags, log };
         world.operator.line("leading").await;
         world
     }
 
     /// Starts one more operator, which may fail at points.
     pub fn another_operator(&self, failpoints: &str) -> Posthorn {
-        start_operator(&self.pieces, &self.kubeconfig, &self.template, &self.flags, &[("POSTHORN_FAILPOINTS", failpoints)])
+        let env = [("POSTHORN_FAILPOINTS", failpoints), ("POSTHORN_LOG", self.log)];
+        start_operator(&self.pieces, &self.kubeconfig, &self.template, &self.flags, &env)
     }
 
     /// Starts one more operator, in a pod of this name.
