@@ -55,7 +55,9 @@ async fn an_object_that_cannot_be_read_stops_no_other_and_can_be_mended_or_delet
     let receiver = Receiver::start(Behaviour::ok()).await.unwrap();
     world.apply("good", &receiver.url(), "isolation: Shared");
     world.ready("good").await;
-    for (name, _) in &bad {
+    world.event("wrong-type", "Rejected").await;
+    // the API server takes no status at all for one that its rules cannot be evaluated of
+    for (name, _) in bad.iter().filter(|(name, _)| *name != "wrong-type") {
         let message = world.reason(name, "Accepted", "InvalidSpec").await["message"].clone();
         assert!(message.as_str().is_some_and(|message| !message.is_empty()), "{name}");
     }
