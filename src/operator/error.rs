@@ -59,10 +59,10 @@ impl Error {
         }
     }
 
-    /// Whether the API server did not answer at all: then it is the same for whatever it was asked.
+    /// Whether the API server or Redis did not answer at all: then it is the same for whatever they were asked.
     pub fn is_silence(&self) -> bool {
         match self {
-            Error::NoAnswer { .. } => true,
+            Error::NoAnswer { .. } | Error::Redis(connection::Error::Unavailable(_)) => true,
             Error::Api { source, .. } => self.class() == Class::Unavailable && !matches!(**source, kube::Error::Api(_)),
             _ => false,
         }
