@@ -39,13 +39,18 @@ impl FromStr for LogFormat {
     }
 }
 
-/// Sets up logs for the whole process; `filter` as in `POSTHORN_LOG`, empty for `info`.
+/// What the client of the API server says by itself: a line for each call that fails. Each failure is told by us, once.
+const QUIET: &str = "kube_client=off,kube_runtime=off";
+
+/// Sets up logs for the whole process; `filter` as in `POSTHORN_LOG`, empty for `info`. The client of the API server says nothing unless the filter
+/// names it (`kube_client=debug`).
 ///
 /// # Errors
 /// If the filter cannot be read, or logs were set up before.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), Error> {
     let wanted = if filter.is_empty() { "info" } else { filter };
-    let filter = EnvFilter::try_new(wanted).map_err(|_| Error::Filter(wanted.to_owned()))?;
+    let whole = if wanted.contains("kube") { wanted.to_owned() } else { format!("{wanted},{QUIET}") };
+    let filter = EnvFilter::try_new(whole).map_err(|_| Error::Filter(wanted.to_owned()))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let done = match format {
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),

@@ -60,9 +60,7 @@ impl Command {
     /// What is logged where nobody asked for something else: a command says itself what went wrong.
     fn log(&self) -> &'static str {
         match self {
-            Command::Standalone(_) | Command::Ingest(_) | Command::Router(_) | Command::Worker(_) => "info",
-            // its watches tell of their failures themselves, once
-            Command::Operator(_) => "info,kube_runtime=error",
+            Command::Standalone(_) | Command::Ingest(_) | Command::Router(_) | Command::Worker(_) | Command::Operator(_) => "info",
             _ => "error",
         }
     }

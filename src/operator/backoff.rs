@@ -21,6 +21,8 @@ struct Failing {
     failures: u32,
     /// Classes that were logged since it last succeeded.
     told: Vec<Class>,
+    /// Of these the one that is the same for all objects: the API server or Redis does not answer.
+    silence: Option<Class>,
 }
 
 impl Backoff {
@@ -29,17 +31,20 @@ impl Backoff {
         Backoff { failing: Arc::default(), metrics }
     }
 
-    /// A reconcile of the object failed: counts it, logs it once for each class, and says how long to wait.
+    /// A reconcile of the object failed: counts it, logs it once for each class (that nobody answers: once for all objects), and says how long to wait.
     pub fn failed(&self, key: &Key, error: &Error) -> Duration {
         let class = error.class();
         self.metrics.reconcile_failed(class);
         let (failures, first) = {
             let mut failing = self.failing();
+            let silence = error.is_silence().then_some(class);
+            let others = silence.is_some() && failing.values().any(|other| other.silence == silence);
             let failing = failing.entry(key.clone()).or_default();
             failing.failures = failing.failures.saturating_add(1);
-            let first = !failing.told.contains(&class);
+            let first = !others && !failing.told.contains(&class);
             if first {
                 failing.told.push(class);
+                failing.silence = failing.silence.or(silence);
             }
             (failing.failures, first)
         };
@@ -144,6 +149,19 @@ mod tests {
         assert!(backoff.failed(&key(), &error) <= Duration::from_secs(1));
         backoff.forget(&key());
         assert!(backoff.failing().is_empty());
+    }
+
+    #[test]
+    fn that_nobody_answers_is_told_once_for_all() {
+        let (backoff, other) = (Backoff::new(OperatorMetrics::default()), Key { name: "other".into(), ..key() });
+        let error = Error::Redis(connection::Error::Unavailable("gone".into()));
+        let told = |key: &Key| backoff.failing()[key].told.len();
+        backoff.failed(&key(), &error);
+        backoff.failed(&other, &error);
+        assert_eq!((told(&key()), told(&other)), (1, 0));
+        backoff.succeeded(&key());
+        backoff.failed(&other, &error);
+        assert_eq!(told(&other), 1);
     }
 
     #[test]

@@ -63,6 +63,20 @@ impl Error {
         }
     }
 
+    /// Whether the API server or Redis did not answer at all: then it is the same for whatever they were asked.
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Error::NoAnswer { .. } | Error::Redis(connection::Error::Unavailable(_)) => true,
+            Error::Api { source, .. } => self.class() == Class::Unavailable && !matches!(**source, kube::Error::Api(_)),
+            _ => false,
+        }
+    }
+
+    /// Whether the API server failed in a way that it did not expect: 500.
+    pub fn is_internal(&self) -> bool {
+        matches!(self, Error::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 500))
+    }
+
     /// Its class.
     pub fn class(&self) -> Class {
         match self {
@@ -266,7 +280,9 @@ mod tests {
     #[test]
     fn what_is_not_of_the_api_server_has_its_class_too() {
         let refused = kube::Error::Service("refused".into());
-        assert_eq!(Error::api("get Secret a/b")(refused).class(), Class::Unavailable);
+        let refused = Error::api("get Secret a/b")(refused);
+        assert_eq!(refused.class(), Class::Unavailable);
+        assert!(refused.is_silence() && !api(503, "busy").is_silence());
         assert_eq!(Error::NoAnswer { doing: String::new(), after: Duration::ZERO }.class(), Class::Unavailable);
         assert_eq!(Error::Timeout(Duration::ZERO).class(), Class::Unavailable);
         assert_eq!(Error::Redis(connection::Error::Unavailable(String::new())).class(), Class::Redis);

@@ -2,12 +2,12 @@
 
 use super::api::{call, is_missing};
 use super::board::Key;
-use super::error::Error;
+use super::error::{Class, Error};
 use crate::api::EventDestination;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Its name.
 pub const FINALIZER: &str = "posthorn.dev/delivery";
@@ -31,11 +31,49 @@ pub async fn add(client: &Client, key: &Key, metadata: &ObjectMeta) -> Result<()
 /// # Errors
 /// As [`add`].
 pub async fn remove(client: &Client, key: &Key, metadata: &ObjectMeta) -> Result<(), Error> {
-    let finalizers: Vec<&str> = metadata.finalizers.iter().flatten().map(String::as_str).filter(|name| *name != FINALIZER).collect();
-    match set(client, key, metadata, &finalizers, "remove finalizer from").await {
+    let finalizers = without_ours(metadata);
+    let removed = match set(client, key, metadata, &finalizers, "remove finalizer from").await {
+        Err(error) if error.class() == Class::Invalid => remove_with_spec(client, key, metadata).await,
+        result => result,
+    };
+    match removed {
         Err(error) if is_missing(&error) => Ok(()),
         result => result,
     }
+}
+
+fn without_ours(metadata: &ObjectMeta) -> Vec<&str> {
+    metadata.finalizers.iter().flatten().map(String::as_str).filter(|name| *name != FINALIZER).collect()
+}
+
+/// An object that an older, looser definition let in may be such that the API server takes no change of it at all, however small. So that it can go, its spec
+/// goes first: nobody needs it any more.
+async fn remove_with_spec(client: &Client, key: &Key, metadata: &ObjectMeta) -> Result<(), Error> {
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &ApiResource::erase::<EventDestination>(&()));
+    let found = call(format!("get EventDestination {key}"), api.get(&key.name)).await?;
+    let finalizers = without_ours(&found.metadata);
+    let spec = found.data.get("spec").cloned().unwrap_or_default();
+    let mut least = json!({"sink": {"http": {"uri": "https://deleted.invalid/"}}});
+    for field in ["bus", "startFrom", "startTime"] {
+        // they never change
+        if let Some(value) = spec.get(field) {
+            least[field] = value.clone();
+        }
+    }
+    let patch = json!({
+        "metadata": {"uid": metadata.uid, "resourceVersion": found.metadata.resource_version, "finalizers": finalizers},
+        "spec": difference(&spec, &least),
+    });
+    let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+    call(format!("remove finalizer and spec from EventDestination {key}"), api.patch_metadata(&key.name, &params, &patch)).await.map(drop)
+}
+
+/// The merge patch (RFC 7396) that makes one value the other.
+fn difference(from: &Value, to: &Value) -> Value {
+    let (Value::Object(from), Value::Object(to)) = (from, to) else { return to.clone() };
+    let gone = from.keys().filter(|key| !to.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let kept = to.iter().map(|(key, value)| (key.clone(), from.get(key).map_or_else(|| value.clone(), |from| difference(from, value))));
+    Value::Object(gone.chain(kept).collect())
 }
 
 /// The version makes it a conflict if anyone changed the list meanwhile, the UID if it is another object by now.
@@ -44,4 +82,21 @@ async fn set(client: &Client, key: &Key, metadata: &ObjectMeta, finalizers: &[&s
     let patch = json!({"metadata": {"uid": metadata.uid, "resourceVersion": metadata.resource_version, "finalizers": finalizers}});
     let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
     call(format!("{doing} EventDestination {key}"), api.patch_metadata(&key.name, &params, &patch)).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_takes_out_what_is_not_wanted() {
+        let to = json!({"sink": {"http": {"uri": "b"}}});
+        for (from, patch) in [
+            (json!({"sink": 5}), json!({"sink": {"http": {"uri": "b"}}})),
+            (json!({"a": 1, "sink": {"http": {"uri": "a", "c": 1}}}), json!({"a": null, "sink": {"http": {"uri": "b", "c": null}}})),
+            (Value::Null, to.clone()),
+        ] {
+            assert_eq!(difference(&from, &to), patch);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod apiserver;
 mod bad;
+mod end;
 mod idle;
 mod killed;
 mod paused;

@@ -5,7 +5,7 @@ use super::pace::{Change, Pace};
 use crate::api::status::Condition;
 use crate::api::{API_VERSION, EventDestination, EventDestinationStatus, KIND};
 use crate::operator::api::call;
-use crate::operator::board::{Board, Entry, Key};
+use crate::operator::board::{Board, Entry, Key, Outcome};
 use crate::operator::error::{Class, Error};
 use crate::operator::events::Events;
 use crate::operator::leader::Leadership;
@@ -140,7 +140,10 @@ impl StatusWriter {
                 let class = error.class();
                 self.metrics.status_failed(class);
                 self.pace.failed(&key, class.delays(), now);
-                self.tell(&key, &error);
+                if self.tell(&key, &error) && class == Class::Invalid {
+                    // where the API server takes no status of an object that cannot be read, an Event says what is wrong with it
+                    self.events.transition(&key, &before.uid, &before.status, &status);
+                }
                 // one that is gone: whoever watches it says so too; the next reconcile plans it again, if there is one
                 if class != Class::NotFound {
                     self.plan(&key);
@@ -149,15 +152,17 @@ impl StatusWriter {
         }
     }
 
-    /// Each kind of failure of an object once until it passes. That the API server is away is told once for all objects.
-    fn tell(&mut self, key: &Key, error: &Error) {
+    /// Tells each kind of failure of an object once until it passes, and that the API server is away once for all objects. Whether it was told now.
+    fn tell(&mut self, key: &Key, error: &Error) -> bool {
         let class = error.class();
-        let whose = (class != Class::Unavailable).then(|| key.clone());
-        if class.level() <= Level::WARN && self.told.insert((class, whose)) {
+        let whose = (!error.is_silence()).then(|| key.clone());
+        let first = class.level() <= Level::WARN && self.told.insert((class, whose));
+        if first {
             tracing::warn!(destination = %key, class = class.word(), %error, "a status was not written; tried again");
         } else {
             tracing::debug!(destination = %key, class = class.word(), %error, "a status was not written");
         }
+        first
     }
 
     /// The status of an object was written.
@@ -183,6 +188,10 @@ async fn sleep_until(at: Option<Instant>) {
 async fn write(client: kube::Client, key: Key, before: Entry, status: EventDestinationStatus) -> Written {
     let result = match apply(&client, &key, &json!(status)).await {
         Ok(uid) if uid == before.uid => Ok(()),
+        // of an object that an older, looser definition let in the API server cannot tell whose field is whose
+        Err(error) if error.is_internal() && matches!(before.outcome, Outcome::Rejected { .. }) => {
+            merge(&client, &key, &before.uid, &status).await
+        }
         // An apply does not look at the uid. What was made under this name since begins anew.
         Ok(_) => match apply(&client, &key, &json!({})).await {
             Ok(_) => Err(made_again(&key)),
@@ -193,12 +202,27 @@ async fn write(client: kube::Client, key: Key, before: Entry, status: EventDesti
     Written { key, before, status, result }
 }
 
+/// Objects whose spec is not looked at: one that does not parse has a status too.
+fn objects(client: &kube::Client, key: &Key) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), &key.namespace, &ApiResource::erase::<EventDestination>(&()))
+}
+
+/// Says in the status of an object what is wrong with it. Only what every status has: a merge owns beside later applies, which could not take out again
+/// what comes and goes.
+async fn merge(client: &kube::Client, key: &Key, uid: &str, status: &EventDestinationStatus) -> Result<(), Error> {
+    let mut conditions = status.conditions.clone();
+    conditions.retain(|condition| condition.r#type != "DataLost");
+    let status = json!({"observedGeneration": status.observed_generation, "conditions": conditions});
+    let patch = json!({"metadata": {"uid": uid}, "status": status});
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let request = async { objects(client, key).patch_status(&key.name, &params, &Patch::Merge(&patch)).await };
+    call(format!("patch status of EventDestination {key}"), request).await.map(drop)
+}
+
 /// Answers the uid of the object that has this status now.
 async fn apply(client: &kube::Client, key: &Key, status: &serde_json::Value) -> Result<String, Error> {
     let body = json!({"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": key.name}, "status": status});
-    let kind = ApiResource::erase::<EventDestination>(&());
-    // an object that does not parse has a status too
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &kind);
+    let api = objects(client, key);
     let (params, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(&body));
     let object = call(format!("patch status of EventDestination {key}"), api.patch_status(&key.name, &params, &patch)).await?;
     Ok(object.metadata.uid.unwrap_or_default())

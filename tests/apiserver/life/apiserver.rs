@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 /// What an operator warned of, and how often; without what differs from time to time.
 fn warnings(operator: &Posthorn) -> BTreeMap<String, usize> {
     let mut told = BTreeMap::new();
-    for line in operator.log().lines().filter(|line| line.contains("WARN") || line.contains("ERROR")) {
-        let text = line.split_once(": ").map_or(line, |(_, text)| text);
+    for line in operator.log().lines() {
+        let Some((_, text)) = line.split_once(" WARN ").or_else(|| line.split_once(" ERROR ")) else { continue };
         let place = text.split(" error=").next().unwrap_or(text);
         *told.entry(place.to_owned()).or_default() += 1;
     }

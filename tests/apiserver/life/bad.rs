@@ -48,6 +48,7 @@ async fn an_object_that_cannot_be_read_stops_no_other_and_can_be_mended_or_delet
         ("unknown-enum", json!({"sink": http("http://127.0.0.1:9/"), "isolation": "Weird"})),
         ("no-sink", json!({"bus": "default"})),
         ("wrong-type", json!({"sink": 5})),
+        ("wrong-type-too", json!({"sink": 5})),
         ("wrong-list", json!({"sink": http("http://127.0.0.1:9/"), "filters": "all"})),
         ("out-of-bounds", json!({"sink": http("ftp://127.0.0.1:9/"), "delivery": {"retry": -7}})),
     ];
@@ -55,7 +56,9 @@ async fn an_object_that_cannot_be_read_stops_no_other_and_can_be_mended_or_delet
     let receiver = Receiver::start(Behaviour::ok()).await.unwrap();
     world.apply("good", &receiver.url(), "isolation: Shared");
     world.ready("good").await;
-    for (name, _) in &bad {
+    world.event("wrong-type", "Rejected").await;
+    // the API server takes no status at all for one that its rules cannot be evaluated of
+    for (name, _) in bad.iter().filter(|(name, _)| !name.starts_with("wrong-type")) {
         let message = world.reason(name, "Accepted", "InvalidSpec").await["message"].clone();
         assert!(message.as_str().is_some_and(|message| !message.is_empty()), "{name}");
     }
