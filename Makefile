@@ -3,16 +3,19 @@
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-valkey check generate interop bench clean
+.PHONY: help install demo run run-operator test test-valkey check generate interop bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: ## Install what is missing: Rust, a C compiler, redis-server
 	@hack/install.sh
 
 demo: install ## See events delivered in order to four receivers, three of them in trouble (a minute)
 	@hack/demo.sh
+
+run-operator: install ## An operator against a local API server, left running to be tried
+	@hack/run-operator.sh
 
 run: install ## The same, left running for events of your own
 	@hack/run.sh

@@ -3,6 +3,7 @@
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use posthorn::api::KIND;
 use posthorn::api::manifest::{self, Document};
 use posthorn::api::not_yet::{self, Place};
@@ -123,6 +124,9 @@ fn every_yaml_block_can_be_used_as_it_stands() {
     for block in pages().iter().flat_map(Page::blocks).filter(|block| block.language == "yaml") {
         if block.text.starts_with("buses:") {
             wrong.extend(Settings::parse(&block.text, Path::new("")).err().map(|error| format!("{}: {error}", block.place)));
+        } else if block.text.starts_with("# --worker-template") {
+            let read = serde_saphyr::from_str::<PodTemplateSpec>(&block.text);
+            wrong.extend(read.err().map(|error| format!("{}: {error}", block.place)));
         } else {
             manifests += 1;
             wrong.extend(problems_of(&block.place, &block.text, Some(Place::Standalone)));

@@ -52,6 +52,11 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
     ),
     ("ingest", &["crate::api", "crate::standalone", "crate::worker", "crate::router", "crate::plan"], "ingest never looks at destinations"),
     (
+        "operator",
+        &["crate::standalone", "crate::router", "crate::ingest", "crate::cli"],
+        "the operator says what the roles are to do, it does none of it",
+    ),
+    (
         "bus",
         &["crate::api", "crate::standalone", "crate::worker", "crate::router", "crate::ingest", "crate::cli"],
         "the bus serves the roles, it knows none",

@@ -23,14 +23,22 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Sweeps for as long as it is awaited.
 pub async fn run(context: Arc<Context>) {
+    let mut told = None;
     loop {
         let link = context.links.link().await;
         // a link that has just been opened: what Redis holds may be older, or gone
         let next = match sweep(&context).await {
-            Ok(()) => EVERY,
-            Err(Error::NotLeading) => return,
+            Ok(()) => {
+                told = None;
+                EVERY
+            }
+            // we may lead again
+            Err(Error::NotLeading) => PAUSE,
             Err(error) => {
-                tracing::warn!(%error, "orphans were not looked for; trying again");
+                let class = error.class();
+                if told.replace(class) != Some(class) {
+                    tracing::warn!(class = class.word(), %error, "orphans were not looked for; trying again");
+                }
                 PAUSE
             }
         };

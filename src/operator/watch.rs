@@ -17,8 +17,10 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-/// How often a kind that is not served is looked for again, and how long a watch goes on that nobody needs.
+/// How long a watch goes on that nobody needs.
 const MINUTE: Duration = Duration::from_secs(60);
+/// How often a kind that is not served is looked for again.
+const LOOK: Duration = Duration::from_secs(15);
 /// Wait after the API server did not say whether a kind is served.
 const RETRY: Duration = Duration::from_secs(5);
 /// Objects in one page of a listing: what a watch holds at most.
@@ -72,7 +74,7 @@ async fn served(kind: &Kind, client: &Client, references: &References) -> (Serve
     loop {
         let delay = match call("look for the API of a kind", references.served().find(client, kind)).await {
             Ok(Some(served)) => return (served, waited),
-            Ok(None) => MINUTE,
+            Ok(None) => LOOK,
             Err(_) => RETRY, // told by the reconcile that needs it
         };
         waited = true;

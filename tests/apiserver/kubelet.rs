@@ -4,6 +4,7 @@ use crate::support::it::pieces::plan;
 use crate::support::kubelet::{Kubelet, Options, PodView};
 use crate::support::{Client, Cluster, Pieces, client::Post, eventually, eventually::holds};
 use posthorn::bus::routing::Start;
+use posthorn::operator::workers::build::{self, Template, Worker};
 use posthorn::receiver::{Behaviour, Receiver};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -211,4 +212,21 @@ async fn a_rolling_update_has_the_successor_ready_before_it_ends_the_other() {
     scene.status("{.status.updatedReplicas}{.status.replicas}{.status.availableReplicas}", "111").await;
     scene.cluster.ok(&["delete", "deployment", "worker", "-n", &scene.namespace]);
     scene.kubelet.ready("worker", 0).await;
+}
+
+#[tokio::test]
+async fn it_runs_what_the_operator_makes_of_a_worker() {
+    let scene = Scene::start(|options| Options { selector: build::SELECTOR.to_owned(), ..options }).await;
+    scene.plan("http://127.0.0.1:1/");
+    let pod = json!({"spec": {"containers": [{"name": "worker", "env": [{"name": "POSTHORN_EGRESS_ALLOW", "value": "127.0.0.0/8"}]}]}});
+    let template = Template::new(serde_json::from_value(pod).unwrap(), "posthorn:1", Some(&scene.pieces.redis.url())).unwrap();
+    let (worker, plan) = (Worker::Pool(7), serde_json::to_vec(&plan("a", "http://127.0.0.1:1/")).unwrap());
+    let secret = build::secret(&worker, &scene.namespace, &template, [("a", &plan[..])]);
+    scene.cluster.apply(&serde_json::to_string(&secret).unwrap());
+    let deployment = build::deployment(&worker, &scene.namespace, &template, 1);
+    scene.cluster.apply(&serde_json::to_string(&deployment).unwrap());
+    scene.kubelet.ready(&worker.name(), 1).await;
+    assert_eq!(scene.kubelet.pods_of("worker").len(), 0, "the selector does not take it");
+    let log = scene.kubelet.logs(&worker.name());
+    assert!(log.contains("plan read file=\"a.json\""), "{log}");
 }

@@ -6,13 +6,17 @@
 
 mod crd;
 mod deletion;
+mod documented;
 mod flow;
 mod harness;
 mod kubelet;
 mod leader;
+mod life;
 mod many;
 mod rbac;
 mod redis_faults;
+mod references;
+mod scale;
 mod support;
 #[path = "../fixtures/refusals.rs"]
 mod table;

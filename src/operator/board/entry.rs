@@ -68,7 +68,7 @@ pub struct Reconciled {
     pub uid: String,
     /// `metadata.generation` that the outcome is about.
     pub generation: i64,
-    /// Its bus.
+    /// Its bus; empty for an object that cannot be read: what was known of it stays.
     pub bus: String,
     /// What became of it.
     pub outcome: Outcome,

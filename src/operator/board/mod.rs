@@ -99,7 +99,7 @@ impl Board {
     /// it is new here: later we know better what we wrote.
     pub fn set(&self, key: Key, told: Reconciled) {
         let Reconciled { uid, generation, bus, outcome, status } = told;
-        let (now, known_bus) = (Instant::now(), self.0.buses.contains(&bus));
+        let now = Instant::now();
         let mut guard = self.state();
         let state = &mut *guard;
         state.epoch += 1;
@@ -110,6 +110,11 @@ impl Board {
             }
             former => former,
         };
+        let bus = match &former {
+            Some(slot) if bus.is_empty() => slot.entry.bus.clone(),
+            _ => bus,
+        };
+        let known_bus = self.0.buses.contains(&bus);
         let same = former.as_ref().is_some_and(|slot| slot.entry.outcome == outcome && slot.entry.generation == generation);
         let applied = match &outcome {
             Outcome::Applied(applied) => Some(applied.clone()),

@@ -166,3 +166,15 @@ fn a_bus_that_is_not_configured_is_not_looked_at() {
     assert_eq!(changed(&board), ["a"]);
     assert!(board.facts(&key("a")).is_some());
 }
+
+#[test]
+fn an_object_that_can_no_longer_be_read_is_looked_at_as_before() {
+    let board = board();
+    board.set(key("a"), reconciled("u1", 1));
+    board.observed(&look(&board), seen(1));
+    let outcome = Outcome::Rejected { reason: "InvalidSpec", message: "cannot be read".into() };
+    board.set(key("a"), Reconciled { bus: String::new(), outcome, ..reconciled("u1", 2) });
+    board.observed(&look(&board), Snapshot { backlog: 3, ..seen(1) });
+    let entry = board.get(&key("a")).expect("it is there");
+    assert_eq!((entry.bus.as_str(), entry.snapshot.map(|snapshot| snapshot.backlog)), ("default", Some(3)));
+}

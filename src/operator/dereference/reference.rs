@@ -119,7 +119,8 @@ impl Fetch<'_> {
                 Ok(None)
             }
             Err(error) if error.class() == Class::Forbidden => {
-                self.seen.push((target, Versions::new()));
+                // a version that no listing has: the first that is allowed makes us look again
+                self.seen.push((target, Versions::from([(reference.name.clone(), String::new())])));
                 let message =
                     format!("the operator may not read {kind} of {api_version}; ask the cluster admin to let it get, list and watch them");
                 Ok(refuse(Reason::RefForbidden, message))

@@ -97,7 +97,10 @@ impl Facts<'_> {
         let former = self.former(kind);
         let created = self.route.map(status::created);
         let since = match former {
-            Some(former) if former.status == finding.status => former.last_transition_time.clone(),
+            // the epoch: only the schema's default has spoken so far
+            Some(former) if former.status == finding.status && former.last_transition_time.0 != Timestamp::UNIX_EPOCH => {
+                former.last_transition_time.clone()
+            }
             _ if created.is_some_and(|created| created < finding.since)
                 && former.is_none_or(|former| former.last_transition_time < finding.since) =>
             {

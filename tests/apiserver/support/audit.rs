@@ -126,7 +126,8 @@ impl Cluster {
         writes
     }
 
-    fn audit_log(&self) -> String {
+    /// The whole audit log, one JSON object a line.
+    pub fn audit_log(&self) -> String {
         std::fs::read_to_string(self.guard.file("audit.log")).unwrap_or_default()
     }
 }

@@ -2,13 +2,14 @@
 
 use super::Cluster;
 use super::audit::Mark;
-use super::it::client::Post;
+use super::it::client::{Post, get};
 use super::it::eventually::{eventually, eventually_within, holds};
 use super::it::pieces::{Ingest, address};
 use super::it::redis::Options as RedisOptions;
 use super::it::stored::{Stored, stored};
 use super::it::{Client, Pieces, Posthorn};
 use super::kubelet::{Kubelet, Options};
+use posthorn::bus::state::Snapshot;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is unusual about an installation.
 pub struct Plan {
+    /// The API server, if it is not a usual one with our definition.
+    pub cluster: Option<Cluster>,
     /// Flags of the operator.
     pub flags: Vec<String>,
     /// `posthorn.yaml`.
@@ -34,11 +37,20 @@ pub struct Plan {
     pub redis: RedisOptions,
     /// How the kubelet is played.
     pub kubelet: Box<dyn FnOnce(Options) -> Options>,
+    /// `POSTHORN_LOG` of every role.
+    pub log: &'static str,
 }
 
 impl Default for Plan {
     fn default() -> Plan {
-        Plan { flags: Vec::new(), settings: String::new(), redis: RedisOptions::default(), kubelet: Box::new(|options| options) }
+        Plan {
+            flags: Vec::new(),
+            settings: String::new(),
+            redis: RedisOptions::default(),
+            kubelet: Box::new(|options| options),
+            log: "info",
+            cluster: None,
+        }
     }
 }
 
@@ -59,18 +71,22 @@ pub struct World {
     kubeconfig: PathBuf,
     template: TempDir,
     flags: Vec<String>,
+    log: &'static str,
 }
 
 impl World {
-    /// The usual one.
+    /// The usual one. Its operator is in a pod `pod-1`.
     pub async fn start() -> World {
         World::of(Plan::default()).await
     }
 
     /// An unusual one.
     pub async fn of(plan: Plan) -> World {
-        let Plan { flags, settings, redis, kubelet } = plan;
-        let cluster = Cluster::start().await;
+        let Plan { flags, settings, redis, kubelet, log, cluster } = plan;
+        let cluster = match cluster {
+            Some(cluster) => cluster,
+            None => Cluster::start().await,
+        };
         for namespace in ["kube-system", RELEASE, SHOP] {
             if !cluster.kubectl(&["get", "namespace", namespace]).status.success() {
                 cluster.create_namespace(namespace);
@@ -80,23 +96,31 @@ impl World {
             cluster.apply(&object.to_string());
         }
         let kubeconfig = cluster.service_account(RELEASE, "posthorn-operator");
-        let pieces = Pieces::with(redis, &settings);
+        let mut pieces = Pieces::with(redis, &settings);
+        pieces.flag(&format!("--log={log}"));
         let template = TempDir::with_prefix("posthorn-template-").unwrap();
-        let env = [("POSTHORN_REDIS_URL", pieces.redis.url()), ("POSTHORN_EGRESS_ALLOW", "127.0.0.0/8".into())];
+        let env =
+            [("POSTHORN_REDIS_URL", pieces.redis.url()), ("POSTHORN_EGRESS_ALLOW", "127.0.0.0/8".into()), ("POSTHORN_LOG", log.into())];
         let env: Vec<Value> = env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
         let pod = json!({"spec": {"containers": [{"name": "worker", "env": env}]}});
         std::fs::write(template.path().join("template.yaml"), pod.to_string()).unwrap();
         let kubelet = Kubelet::start(&cluster, kubelet(Options::of(RELEASE)));
         let (ingest, router) = (pieces.ingest().await, pieces.router().await);
-        let operator = start_operator(&pieces, &kubeconfig, &template, &flags, &[]);
-        let mut world = World { operator, kubelet, ingest, router, pieces, cluster, kubeconfig, template, flags };
+        let operator = start_operator(&pieces, &kubeconfig, &template, &flags, &[("POSTHORN_LOG", log), ("POSTHORN_POD_NAME", "pod-1")]);
+        let mut world = World { operator, kubelet, ingest, router, pieces, cluster, kubeconfig, template, flags, log };
         world.operator.line("leading").await;
         world
     }
 
     /// Starts one more operator, which may fail at points.
     pub fn another_operator(&self, failpoints: &str) -> Posthorn {
-        start_operator(&self.pieces, &self.kubeconfig, &self.template, &self.flags, &[("POSTHORN_FAILPOINTS", failpoints)])
+        let env = [("POSTHORN_FAILPOINTS", failpoints), ("POSTHORN_LOG", self.log)];
+        start_operator(&self.pieces, &self.kubeconfig, &self.template, &self.flags, &env)
+    }
+
+    /// Starts one more operator, in a pod of this name.
+    pub fn operator_in(&self, pod: &str) -> Posthorn {
+        start_operator(&self.pieces, &self.kubeconfig, &self.template, &self.flags, &[("POSTHORN_POD_NAME", pod)])
     }
 
     /// Kills the operator and starts another one at once, which leads as soon as the lease of the first is taken to have ended: that is hastened here.
@@ -115,7 +139,7 @@ impl World {
 
     /// The admin port of the operator.
     pub async fn admin(&mut self) -> SocketAddr {
-        address(&self.operator.line("role=\"operator\"").await, "admin_listen")
+        admin_of(&mut self.operator).await
     }
 
     /// Applies a destination of namespace `shop` that tries for ever, soon again; `more` are further fields of its spec (`isolation: Dedicated, …`).
@@ -160,6 +184,54 @@ impl World {
         .await;
     }
 
+    /// Changes the spec of a destination (a merge patch).
+    pub fn patch(&self, name: &str, spec: &Value) {
+        let patch = json!({"spec": spec}).to_string();
+        self.cluster.ok(&["patch", "evd", name, "-n", SHOP, "--type=merge", "-p", &patch]);
+    }
+
+    /// The Deployment of a destination's worker, as its status names it.
+    pub fn worker(&self, name: &str) -> String {
+        self.cluster.value(SHOP, &format!("evd/{name}"), "{.status.worker.name}")
+    }
+
+    /// The plan that the worker of a destination reports to run.
+    pub async fn reported_plan(&self, name: &str) -> Option<String> {
+        let link = self.pieces.link().await;
+        posthorn::bus::state::snapshot(&link, "default", &self.uid(name)).await.unwrap().plan
+    }
+
+    /// Waits until nothing is left of a worker: Deployment, plan Secret, pods.
+    pub async fn gone(&self, worker: &str) {
+        let label = format!("posthorn.dev/worker={worker}");
+        eventually_within(PATIENCE, &format!("worker {worker} is gone"), async || {
+            let left = self.cluster.ok(&["get", "deployments,secrets,pods", "-n", RELEASE, "-l", &label, "-o", "name"]);
+            holds(left.trim().is_empty(), || format!("{left}; operator: {}", self.operator.log()))
+        })
+        .await;
+    }
+
+    /// A Deployment of the release namespace.
+    pub fn deployment(&self, worker: &str) -> Value {
+        self.cluster.json(&["get", "deployment", worker, "-n", RELEASE])
+    }
+
+    /// A number of the operator's metrics.
+    pub async fn metric(&mut self, metric: &str) -> f64 {
+        let admin = self.admin().await;
+        let page = String::from_utf8(get(admin, "/metrics").await.unwrap().body.to_vec()).unwrap();
+        let line = page.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' ')?.parse().ok());
+        line.unwrap_or_else(|| panic!("no {metric} in {page}"))
+    }
+
+    /// Ends the operator in good order and starts one with other flags.
+    pub async fn restart_operator(&mut self, flags: &[&str]) {
+        self.operator.terminate().await;
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        self.operator = self.another_operator("");
+        self.operator.line("leading").await;
+    }
+
     /// A destination as the API server has it.
     pub fn object(&self, name: &str) -> Value {
         self.cluster.json(&["get", "evd", name, "-n", SHOP])
@@ -181,12 +253,22 @@ impl World {
 
     /// Waits until a destination owes nothing and `count` events were put into its queue.
     pub async fn delivered(&self, name: &str, count: u64) {
-        eventually_within(PATIENCE, &format!("{name} has delivered {count} events"), async || {
-            let link = self.pieces.link().await;
-            let snapshot = posthorn::bus::state::snapshot(&link, "default", &self.uid(name)).await.map_err(|error| error.to_string())?;
+        self.delivered_by(&self.uid(name), count).await;
+    }
+
+    /// The same of a destination that is known by its UID, as while the API server is away.
+    pub async fn delivered_by(&self, uid: &str, count: u64) {
+        eventually_within(PATIENCE, &format!("{uid} has delivered {count} events"), async || {
+            let snapshot = self.snapshot(uid).await;
             holds(snapshot.settled == count && snapshot.backlog == 0, || format!("{snapshot:?}"))
         })
         .await;
+    }
+
+    /// How a destination does, by its UID.
+    pub async fn snapshot(&self, uid: &str) -> Snapshot {
+        let link = self.pieces.link().await;
+        posthorn::bus::state::snapshot(&link, "default", uid).await.unwrap()
     }
 
     /// The UID of a destination.
@@ -225,6 +307,11 @@ impl World {
     pub fn writes_since(&self, mark: Mark) -> std::collections::BTreeMap<String, usize> {
         self.cluster.writes_since(mark, OPERATOR)
     }
+}
+
+/// The admin port of an operator.
+pub async fn admin_of(operator: &mut Posthorn) -> SocketAddr {
+    address(&operator.line("role=\"operator\"").await, "admin_listen")
 }
 
 /// A condition of an object; null if it has none of that type.

@@ -82,24 +82,10 @@ async fn places(place: &Place) -> Vec<(String, Vec<u8>)> {
     for path in ["/metrics", "/readyz"] {
         found.push((path.to_owned(), place.page(path).await.into_bytes()));
     }
-    found.extend(keys(place));
+    found
+        .extend(place.redis().everything().into_iter().map(|(key, value)| (format!("redis {key}"), format!("{key} {value}").into_bytes())));
     files(&place.data(), &mut found);
     found
-}
-
-/// Every key of Redis.
-fn keys(place: &Place) -> Vec<(String, Vec<u8>)> {
-    let redis = place.redis();
-    let read = |key: &str| match redis.cli(&["TYPE", key]).as_str() {
-        "string" => redis.cli(&["GET", key]),
-        "hash" => redis.cli(&["HGETALL", key]),
-        "stream" => redis.cli(&["XRANGE", key, "-", "+"]),
-        "set" => redis.cli(&["SMEMBERS", key]),
-        "zset" => redis.cli(&["ZRANGE", key, "0", "-1", "WITHSCORES"]),
-        "list" => redis.cli(&["LRANGE", key, "0", "-1"]),
-        other => panic!("{key} is a {other}"),
-    };
-    redis.cli(&["KEYS", "*"]).lines().map(|key| (format!("redis {key}"), format!("{key} {}", read(key)).into_bytes())).collect()
 }
 
 /// Every file of a directory and those below it.

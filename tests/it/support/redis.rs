@@ -121,6 +121,21 @@ impl Redis {
         show(&self.query(redis::cmd(name).arg(arguments)))
     }
 
+    /// Every key with all that it holds.
+    pub fn everything(&self) -> Vec<(String, String)> {
+        let read = |key: &str| match self.cli(&["TYPE", key]).as_str() {
+            "string" => self.cli(&["GET", key]),
+            "hash" => self.cli(&["HGETALL", key]),
+            "stream" => self.cli(&["XRANGE", key, "-", "+"]),
+            "set" => self.cli(&["SMEMBERS", key]),
+            "zset" => self.cli(&["ZRANGE", key, "0", "-1", "WITHSCORES"]),
+            "list" => self.cli(&["LRANGE", key, "0", "-1"]),
+            "none" => String::new(), // it ended meanwhile
+            other => panic!("{key} is a {other}"),
+        };
+        self.cli(&["KEYS", "*"]).lines().map(|key| (key.to_owned(), read(key))).collect()
+    }
+
     /// Runs a command, once a server that was just started has loaded its data. Panics on any other error: whoever expects one uses
     /// [`Redis::connection`].
     pub fn query<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {

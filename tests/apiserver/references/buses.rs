@@ -1,0 +1,142 @@
+//! Buses that are not there or not for everyone, and what the data plane does not do yet.
+
+use super::apply;
+use crate::support::client::Post;
+use crate::support::eventually::holds;
+use crate::support::world::{Plan, SHOP};
+use crate::support::{Client, World, eventually};
+use posthorn::api::not_yet::{self, Place};
+use posthorn::receiver::{Behaviour, Receiver};
+use serde_json::{Value, json};
+
+/// Settings with a bus that destinations of one namespace may read.
+fn settings(namespace: &str) -> String {
+    format!("buses:\n  default: {{}}\n  team:\n    allowedNamespaces: [{namespace}]\n")
+}
+
+/// The route of a destination on a bus, as Redis holds it; empty if it holds none.
+fn route(world: &World, bus: &str, name: &str) -> String {
+    world.pieces.redis.cli(&["HGET", &format!("ph:{{{bus}}}:routes"), &world.uid(name)])
+}
+
+async fn post(world: &World, number: u64) {
+    Client::of_bus(world.ingest.addr, "team").post_until_accepted(&Post::numbered(number)).await;
+}
+
+/// Waits until a destination of bus `team` has delivered so many.
+async fn delivered(world: &World, name: &str, count: u64) {
+    eventually(&format!("{name} has delivered {count}"), async || {
+        let link = world.pieces.link().await;
+        let snapshot = posthorn::bus::state::snapshot(&link, "team", &world.uid(name)).await.map_err(|error| error.to_string())?;
+        holds(snapshot.settled == count && snapshot.backlog == 0, || format!("{snapshot:?}"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bus_is_read_only_by_those_whom_the_admin_lets_and_only_while_he_does() {
+    let mut world = World::of(Plan { settings: settings("ledger"), ..Plan::default() }).await;
+    let receiver = Receiver::start(Behaviour::ok()).await.unwrap();
+    let http = json!({"uri": receiver.url()});
+    apply(&world, "stranger", &http, &json!({"bus": "team"}));
+    apply(&world, "nowhere", &http, &json!({"bus": "tema"}));
+    assert_eq!(world.condition("stranger", "Accepted", "False").await, "BusNotAllowed");
+    let found = world.reason("nowhere", "Accepted", "UnknownBus").await;
+    assert_eq!(found["message"], "spec.bus: there is no bus tema; there are: default, team");
+    for name in ["stranger", "nowhere"] {
+        world.condition(name, "Ready", "False").await;
+        world.event(name, "Rejected").await;
+    }
+    assert_eq!(world.pieces.redis.cli(&["KEYS", "ph:{team}:routes"]) + &world.pieces.redis.cli(&["KEYS", "ph:{tema}:*"]), "");
+
+    world.pieces.settings(&settings(SHOP));
+    world.replace_operator("").await;
+    world.ready("stranger").await;
+    post(&world, 1).await;
+    delivered(&world, "stranger", 1).await;
+
+    // what it has is still delivered, and no more is given to it
+    receiver.set_behaviour(Behaviour::always(posthorn::receiver::Answer::Status(503)));
+    post(&world, 2).await;
+    world.reason("stranger", "Delivering", "Retrying").await;
+    world.pieces.settings(&settings("ledger"));
+    world.replace_operator("").await;
+    assert_eq!(world.condition("stranger", "Accepted", "False").await, "BusNotAllowed");
+    eventually("its route is closed", async || {
+        let route = route(&world, "team", "stranger");
+        holds(route.contains("Closed"), || route)
+    })
+    .await;
+    post(&world, 3).await;
+    receiver.set_behaviour(Behaviour::ok());
+    delivered(&world, "stranger", 2).await;
+
+    world.pieces.settings(&settings(SHOP));
+    world.replace_operator("").await;
+    world.ready("stranger").await;
+    post(&world, 4).await;
+    delivered(&world, "stranger", 3).await;
+    let log = receiver.log();
+    let ids: Vec<_> = log.iter().filter(|seen| seen.accepted()).map(|seen| seen.id().unwrap()).collect();
+    assert_eq!(ids, ["event-1", "event-2", "event-4"]);
+}
+
+/// One use of each field that is not there yet: fields of `sink.http`, and of the spec.
+fn not_there_yet() -> Vec<(Value, Value)> {
+    let none = || json!({});
+    let cel = json!({"cel": "true"});
+    vec![
+        (json!({"format": "Batch"}), none()),
+        (
+            json!({"auth": {"oauth2": {"tokenURI": "https://a.example/", "clientID": "a", "clientSecretKeyRef": {"name": "a", "key": "b"}}}}),
+            none(),
+        ),
+        (json!({"tls": {"clientCertificateRef": {"name": "a"}}}), none()),
+        (json!({"tls": {"insecureSkipVerify": true}}), none()),
+        (none(), json!({"ordering": {"mode": "PerKey"}})),
+        (none(), json!({"delivery": {"deadLetter": {"destinationRef": {"name": "a"}}}})),
+        (none(), json!({"limits": {"rate": {"requests": 1, "per": "1s"}}})),
+        (none(), json!({"limits": {"backlog": {"maxEvents": 1}}})),
+        (none(), json!({"filters": [cel]})),
+        (none(), json!({"filters": [{"any": [{"not": cel}]}]})),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_yet_is_named_while_the_version_before_runs_on() {
+    let world = World::start().await;
+    let receiver = Receiver::start(Behaviour::ok()).await.unwrap();
+    apply(&world, "hook", &json!({"uri": receiver.url()}), &json!({}));
+    world.ready("hook").await;
+    let mut fields = Vec::new();
+    for (number, (more_http, more)) in (1..).zip(not_there_yet()) {
+        // tls and credentials are for https only
+        let plain = more_http["tls"].is_null() && more_http["auth"].is_null();
+        let mut http = json!({"uri": if plain { receiver.url() } else { "https://127.0.0.1:9/".to_owned() }});
+        http.as_object_mut().unwrap().extend(more_http.as_object().unwrap().clone());
+        apply(&world, "hook", &http, &more);
+        assert_eq!(world.condition("hook", "Accepted", "False").await, "NotImplemented");
+        let object = world.object("hook");
+        let found = not_yet::find(&object, Place::Cluster);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let message = world.reason("hook", "Accepted", "NotImplemented").await["message"].as_str().unwrap().to_owned();
+        assert_eq!(message, format!("{}: {}", found[0].path, found[0].sentence));
+        fields.push(found[0].sentence);
+        world.condition("hook", "Ready", "False").await;
+        world.post([number]).await;
+        world.delivered("hook", number).await;
+    }
+    // where a queue begins cannot be changed later
+    apply(&world, "timed", &json!({"uri": receiver.url()}), &json!({"startFrom": "Time", "startTime": "2026-01-01T00:00:00Z"}));
+    let found = world.reason("timed", "Accepted", "NotImplemented").await;
+    fields.push(not_yet::find(&world.object("timed"), Place::Cluster)[0].sentence);
+    assert!(found["message"].as_str().unwrap().starts_with("spec.startFrom: "), "{found}");
+    let needs_cluster = |sentence: &str| sentence.contains("needs a cluster");
+    let missing: Vec<_> =
+        not_yet::all().iter().map(|row| row.sentence).filter(|one| !needs_cluster(one) && !fields.contains(one)).collect();
+    assert_eq!(missing, [""; 0]);
+
+    apply(&world, "hook", &json!({"uri": receiver.url()}), &json!({}));
+    world.ready("hook").await;
+    assert_eq!(world.condition("hook", "Accepted", "True").await, "Accepted");
+}
