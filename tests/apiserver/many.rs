@@ -4,6 +4,10 @@ use crate::support::World;
 use crate::support::audit::Mark;
 use crate::support::eventually::{eventually_within, holds};
 use crate::support::world::{OPERATOR, RELEASE, SHOP};
+use futures::StreamExt;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use posthorn::api::EventDestination;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 async fn many_destinations_come_and_go_at_once_with_few_calls_each() {
     let world = World::start().await;
     let mark = world.cluster.mark();
-    world.cluster.create(&json!({"apiVersion": "v1", "kind": "List", "items": (0..COUNT).map(object).collect::<Vec<_>>()}));
+    let api: Api<EventDestination> = Api::namespaced(world.cluster.client().await, SHOP);
+    let create = async |number| drop(api.create(&PostParams::default(), &object(number)).await.unwrap());
+    futures::stream::iter(0..COUNT).map(create).buffer_unordered(16).collect::<Vec<()>>().await;
     eventually_within(PATIENCE, "all are ready", async || {
         let ready = list(&world).iter().filter(|object| is_ready(object)).count();
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -40,7 +46,7 @@ async fn many_destinations_come_and_go_at_once_with_few_calls_each() {
     let rest = quiet(&world).await;
 
     let mark = world.cluster.mark();
-    world.cluster.ok(&["delete", "evd", "--all", "-n", SHOP, "--wait=false"]);
+    api.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
     eventually_within(PATIENCE, "all are gone", async || {
         let left = list(&world).len();
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -70,10 +76,10 @@ async fn many_destinations_come_and_go_at_once_with_few_calls_each() {
     assert!(!world.operator.log().contains("ERROR"), "{}", world.operator.log());
 }
 
-fn object(number: usize) -> Value {
+fn object(number: usize) -> EventDestination {
     let spec = json!({"isolation": "Shared", "sink": {"http": {"uri": format!("http://127.0.0.1:9/{number}")}}});
     let metadata = json!({"name": format!("d{number}"), "namespace": SHOP});
-    json!({"apiVersion": "posthorn.dev/v1alpha1", "kind": "EventDestination", "metadata": metadata, "spec": spec})
+    serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
 }
 
 fn list(world: &World) -> Vec<Value> {

@@ -156,8 +156,8 @@ async fn a_redis_that_does_not_keep_what_it_accepts_is_told_and_no_new_worker_ru
     world.ready("billing").await;
     let worker = world.object("billing")["status"]["worker"]["name"].as_str().unwrap().to_owned();
     world.kubelet.kill_worker(&worker);
-    let found = world.condition("billing", "Ready", "False").await;
-    println!("{found}: {}", world.object("billing")["status"]["conditions"]);
+    assert_eq!(world.condition("billing", "Ready", "False").await, "WorkerUnavailable");
+    assert!(world.kubelet.logs(&worker).contains("set appendonly yes"), "it says why, and what to do");
     world.pieces.redis.restart();
     world.ready("billing").await;
     assert_eq!(world.condition("billing", "StorageSafe", "True").await, "Safe");

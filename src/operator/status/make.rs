@@ -317,7 +317,9 @@ impl Facts<'_> {
     /// All that is needed holds, and it is not at rest because it fails. The message names all that is missing.
     fn ready(&self, needed: &[(&str, Found)], delivering: &Finding) -> Finding {
         let missing = |status| needed.iter().find(move |(_, (finding, _))| finding.status == status).map(|(_, (finding, _))| finding);
-        match missing(ConditionStatus::False).or_else(|| missing(ConditionStatus::Unknown)) {
+        // more telling than what is unknown because of it
+        let unavailable = || needed.iter().map(|(_, (finding, _))| finding).find(|finding| finding.reason == REDIS_UNAVAILABLE);
+        match missing(ConditionStatus::False).or_else(unavailable).or_else(|| missing(ConditionStatus::Unknown)) {
             Some(first) => self.finding(first.status, &first.reason, missing_text(needed)),
             None if matches!(delivering.reason.as_str(), "Halted" | "Blocked") => delivering.clone(),
             None => self.finding(ConditionStatus::True, "Ready", ""),
