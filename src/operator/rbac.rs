@@ -110,7 +110,7 @@ pub const RULES: &[Rule] = &[
         "",
         "pods",
         &["list", "patch"],
-        "lists the pods of a worker and annotates them, so that their kubelet looks at a changed plan at once",
+        "lists the pods of a worker, to say why none runs and to annotate them, so that their kubelet looks at a changed plan at once",
     ),
     release("coordination.k8s.io", "leases", &["create"], "creates the lease by which one operator leads"),
     Rule {

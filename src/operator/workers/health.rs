@@ -39,8 +39,10 @@ impl Health {
 /// Why a pod does not run, as far as its containers say: `ImagePullBackOff: …`, `CrashLoopBackOff: …`, or what the scheduler says.
 pub fn why_not(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
-    let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    containers.filter_map(waiting).next().or_else(|| {
+    // an init container that has done its work is not in the way
+    let initial = status.init_container_statuses.iter().flatten().filter(|container| !container.ready);
+    let containers = initial.chain(status.container_statuses.iter().flatten());
+    containers.filter_map(stopped).next().or_else(|| {
         let unscheduled = |condition: &&_| -> bool {
             let condition: &k8s_openapi::api::core::v1::PodCondition = condition;
             condition.type_ == "PodScheduled" && condition.status == "False"
@@ -50,9 +52,14 @@ pub fn why_not(pod: &Pod) -> Option<String> {
     })
 }
 
-/// `ContainerCreating` and `PodInitializing` are on the way to running.
-fn waiting(container: &ContainerStatus) -> Option<String> {
-    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+/// `ContainerCreating` and `PodInitializing` are on the way to running. One that has ended is started again soon, if it is not the first time.
+fn stopped(container: &ContainerStatus) -> Option<String> {
+    let state = container.state.as_ref()?;
+    if let Some(ended) = &state.terminated {
+        let exit = format!("{} ended with code {}", container.name, ended.exit_code);
+        return Some(said(ended.reason.as_deref(), ended.message.as_deref().or(Some(&exit))));
+    }
+    let waiting = state.waiting.as_ref()?;
     let reason = waiting.reason.as_deref().filter(|reason| !["ContainerCreating", "PodInitializing"].contains(reason))?;
     let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
     let message = last.and_then(|last| last.message.clone()).or_else(|| waiting.message.clone());
@@ -95,6 +102,8 @@ mod tests {
         assert_eq!(why(waiting("ImagePullBackOff")).unwrap(), "ImagePullBackOff: Back-off pulling image \"x\"");
         assert_eq!(why(waiting("ContainerCreating")), None);
         assert_eq!(why(container(json!({"running": {}}))), None);
+        let ended = json!({"terminated": {"exitCode": 1, "reason": "Error"}});
+        assert_eq!(why(container(ended)).unwrap(), "Error: worker ended with code 1");
         let unscheduled =
             json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]});
         assert_eq!(why(unscheduled).unwrap(), "Unschedulable: 0/3 nodes");

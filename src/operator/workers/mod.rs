@@ -49,6 +49,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OnceCell, watch as value};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
 
 /// Destinations that are to be reconciled: someone changed or deleted what they have here, or they can go on moving.
 pub type Changes = UnboundedReceiver<Destination>;
@@ -334,6 +335,11 @@ impl Inner {
         }
         if before != health {
             (self.changed)(worker);
+        }
+        let stuck = health.and_then(|health| health.complaint);
+        if let Some(reason) = stuck.filter(|stuck| before.as_ref().and_then(|before| before.complaint.as_ref()) != Some(stuck)) {
+            // an earlier pod may well go on: then no destination says so
+            warn!(worker, reason, "Deployment of a worker does not get on");
         }
         if runs && !before.is_some_and(|before| before.runs()) {
             self.pools.wake.notify_one();

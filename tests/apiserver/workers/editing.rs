@@ -5,7 +5,10 @@ use crate::support::load::Load;
 use crate::support::world::{SHOP, World};
 use crate::support::{History, eventually, eventually::holds};
 use posthorn::receiver::{Behaviour, Receiver, Seen};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Who has to know of a change.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,7 +31,8 @@ fn any(_: &Seen) -> bool {
 fn edits(other: &str) -> Vec<Edit> {
     let key = |key: &str| json!({"name": "credentials", "key": key});
     vec![
-        (json!({"sink": {"http": {"uri": other}}}), Worker, any),
+        (json!({"sink": {"http": {"uri": other, "tls": {"caBundleRef": {"name": "authority"}}}}}), Worker, any),
+        (json!({"sink": {"http": {"tls": {"serverName": "receiver.test"}}}}), Worker, any),
         (json!({"sink": {"http": {"headers": [{"name": "X-Team", "value": "a"}]}}}), Worker, |seen| seen.header("x-team") == Some("a")),
         (json!({"sink": {"http": {"headers": [{"name": "X-Key", "valueFrom": {"secretKeyRef": key("key")}}]}}}), Worker, |seen| {
             seen.header("x-team").is_none() && seen.header("x-key") == Some("of-the-secret")
@@ -70,22 +74,45 @@ fn edits(other: &str) -> Vec<Edit> {
     ]
 }
 
+/// Puts the data of an event that came as one JSON object in the place of the object, for it to be compared with what was posted.
+fn unwrap_structured(seen: &mut Seen) {
+    if seen.header("ce-id").is_none() {
+        let event: Value = serde_json::from_slice(&seen.body).unwrap();
+        seen.body = event["data"].to_string().into();
+    }
+}
+
+/// What a receiver serves TLS with, and the authority that vouches for it, PEM.
+fn certified() -> (ServerConfig, String) {
+    let names = ["127.0.0.1".to_owned(), "receiver.test".to_owned()];
+    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names).unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key).unwrap();
+    (config, cert.pem())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_edit_reaches_the_running_worker_and_keeps_the_order() {
     let world = World::start().await;
-    let (first, second) = (Receiver::start(Behaviour::ok()).await.unwrap(), Receiver::start(Behaviour::ok()).await.unwrap());
+    let (config, authority) = certified();
+    let first = Receiver::start(Behaviour::ok()).await.unwrap();
+    let second = Receiver::start_tls(Arc::new(config), Behaviour::ok()).await.unwrap();
+    let url = format!("https://{}/", second.addr);
     let data = json!({
-        "key": "of-the-secret", "username": "shop", "password": "of-basic", "url": second.url(),
+        "key": "of-the-secret", "username": "shop", "password": "of-basic", "url": url,
         "signing": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     });
-    let metadata = json!({"name": "credentials", "namespace": SHOP, "labels": {"posthorn.dev/allow": "true"}});
-    world.cluster.apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}).to_string());
+    let metadata = |name: &str| json!({"name": name, "namespace": SHOP, "labels": {"posthorn.dev/allow": "true"}});
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata("credentials"), "stringData": data});
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata("authority"), "data": {"ca.crt": authority}});
+    world.cluster.apply(&secret.to_string());
+    world.cluster.apply(&map.to_string());
     world.apply("billing", &first.url(), "isolation: Shared");
     world.ready("billing").await;
     let load = Load::start(world.ingest.addr, calm());
     load.more(50).await;
     let mut plan = world.reported_plan("billing").await.unwrap();
-    for (edit, concerns, shows) in edits(&second.url()) {
+    for (edit, concerns, shows) in edits(&url) {
         world.patch("billing", &edit);
         world.condition("billing", "WorkerAvailable", "True").await;
         let now = world.reported_plan("billing").await.unwrap();
@@ -107,6 +134,7 @@ async fn every_edit_reaches_the_running_worker_and_keeps_the_order() {
     world.delivered("billing", posted.accepted.len() as u64).await;
     let mut log = [first.log(), second.log()].concat();
     log.sort_by_key(|seen| seen.at);
+    log.iter_mut().for_each(unwrap_structured);
     History::strict("shop/billing", &posted.accepted, &log, &world.stored("billing")).assert_kept();
     world.event("billing", "Ready").await;
 }

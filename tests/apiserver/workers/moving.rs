@@ -37,6 +37,35 @@ async fn a_destination_that_moves_under_load_loses_and_overtakes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_moves_stays_where_it_is_until_the_new_place_runs_even_if_the_operator_is_killed_meanwhile() {
+    let (mut world, receiver) = (World::start().await, Receiver::start(Behaviour::ok()).await.unwrap());
+    world.apply("billing", &receiver.url(), "isolation: Shared");
+    world.ready("billing").await;
+    let load = Load::start(world.ingest.addr, calm());
+    for isolation in ["Dedicated", "Shared"] {
+        let old = world.worker("billing");
+        world.kubelet.hold(true);
+        world.patch("billing", &json!({"isolation": isolation, "delivery": {"retry": 5}}));
+        // it has the new version where it is
+        assert_eq!(world.condition("billing", "WorkerAvailable", "True").await, "WorkerRuns");
+        let new = world.worker("billing");
+        assert_ne!(new, old);
+        world.replace_operator("").await;
+        let count = receiver.count();
+        eventually("the old place delivers", async || holds(receiver.count() > count + 50, || receiver.count().to_string())).await;
+        assert!(world.kubelet.pods_of(&new).iter().all(|pod| pod.pid.is_none()));
+        world.kubelet.hold(false);
+        world.gone(&old).await;
+        world.kubelet.ready(&new, 1).await;
+        world.patch("billing", &json!({"delivery": {"retry": 6}}));
+        world.condition("billing", "WorkerAvailable", "True").await;
+    }
+    let posted = load.stop().await;
+    world.delivered("billing", posted.accepted.len() as u64).await;
+    History::strict("shop/billing", &posted.accepted, &receiver.log(), &world.stored("billing")).assert_kept();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_worker_of_its_own_has_no_pod_and_goes_on_in_order() {
     let (world, receiver) = (World::start().await, Receiver::start(Behaviour::ok()).await.unwrap());
     world.apply("billing", &receiver.url(), "isolation: Dedicated");

@@ -65,6 +65,45 @@ async fn a_crash_loop_that_begins_later_is_told_and_its_end_too() {
     world.delivered("billing", 3).await;
 }
 
+/// Lets the operator write Secrets of the release namespace, or not.
+fn allow_secrets(world: &World, allowed: bool) {
+    let mut role = world.cluster.json(&["get", "role", "posthorn-operator", "-n", RELEASE]);
+    let rule = role["rules"].as_array_mut().unwrap().iter_mut().find(|rule| rule["resources"] == json!(["secrets"])).unwrap();
+    let verbs = ["get", "list", "watch", "create", "delete", "patch"];
+    rule["verbs"] = json!(verbs[..if allowed { verbs.len() } else { 3 }]);
+    world.cluster.apply(
+        &json!({"apiVersion": role["apiVersion"], "kind": "Role", "rules": role["rules"],
+        "metadata": {"name": "posthorn-operator", "namespace": RELEASE}})
+        .to_string(),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plans_that_cannot_be_written_are_told_until_they_can() {
+    let (mut world, receiver) = (World::start().await, Receiver::start(Behaviour::ok()).await.unwrap());
+    world.apply("billing", &receiver.url(), "isolation: Dedicated");
+    world.apply("audit", &receiver.url(), "isolation: Shared");
+    for name in ["billing", "audit"] {
+        world.ready(name).await;
+    }
+    allow_secrets(&world, false);
+    for name in ["billing", "audit"] {
+        world.patch(name, &json!({"delivery": {"retry": 3}}));
+    }
+    complains(&world, "audit", "apply Secret posthorn-pool-0").await;
+    assert_eq!(world.condition("billing", "WorkerAvailable", "False").await, "ApplyFailed");
+    assert!(world.metric("posthorn_operator_pool_failures_total{class=\"Forbidden\"}").await > 0.0);
+    // the workers go on with what they have
+    world.post(1..=3).await;
+    for name in ["billing", "audit"] {
+        world.delivered(name, 3).await;
+    }
+    allow_secrets(&world, true);
+    for name in ["billing", "audit"] {
+        world.ready(name).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn destinations_beyond_a_full_pool_get_a_second_one() {
     let (world, receiver) = (World::start().await, Receiver::start(Behaviour::ok()).await.unwrap());

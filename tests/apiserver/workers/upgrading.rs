@@ -53,3 +53,24 @@ async fn a_new_image_is_rolled_out_with_no_loss_and_at_most_one_repeat_of_each_l
         assert!(accepted <= posted.accepted.len() + 1, "{name}: {} repeats", accepted - posted.accepted.len());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_cannot_be_pulled_stops_nothing_and_can_be_taken_back() {
+    let (mut world, receiver) = (World::start().await, Receiver::start(Behaviour::ok()).await.unwrap());
+    world.apply("billing", &receiver.url(), "isolation: Shared");
+    world.ready("billing").await;
+    let (worker, load) = (world.worker("billing"), Load::start(world.ingest.addr, calm()));
+    let pid = world.kubelet.ready(&worker, 1).await.remove(0).pid;
+    world.kubelet.hold(true);
+    world.restart_operator(&["--worker-image", "posthorn:missing"]).await;
+    world.operator.line("Deployment of a worker does not get on").await;
+    world.ready("billing").await;
+    world.patch("billing", &serde_json::json!({"delivery": {"retry": 3}}));
+    assert_eq!(world.condition("billing", "WorkerAvailable", "True").await, "WorkerRuns");
+    load.more(50).await;
+    world.restart_operator(&[]).await;
+    assert_eq!(world.kubelet.ready(&worker, 1).await.remove(0).pid, pid, "it never ended");
+    let posted = load.stop().await;
+    world.delivered("billing", posted.accepted.len() as u64).await;
+    History::strict("shop/billing", &posted.accepted, &receiver.log(), &world.stored("billing")).assert_kept();
+}
