@@ -1,6 +1,6 @@
 //! The streams that say what changed.
 
-use super::api::call;
+use super::api::{call, is_not_found};
 use super::board::Key;
 use super::kinds::Served;
 use super::references::{Kind, References};
@@ -122,7 +122,7 @@ fn is_gone(error: &watcher::Error) -> bool {
     else {
         return false;
     };
-    status.is_not_found()
+    is_not_found(status)
 }
 
 /// Who has to look again after an event.
