@@ -11,12 +11,12 @@ pub struct Readiness(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    gates: Vec<(&'static str, Waiting)>,
+    gates: Vec<(&'static str, Found)>,
     draining: bool,
 }
 
-/// Why a gate is closed; `None` if it is open.
-type Waiting = Option<String>;
+/// What a gate is like: open, with something to tell besides or nothing; or why it is closed.
+type Found = Result<String, String>;
 
 /// One thing that a process waits for. Closed at first; dropping it leaves it as it is.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ impl Readiness {
     pub fn gate(&self, name: &'static str) -> Gate {
         let mut state = self.lock();
         if state.gates.iter().all(|(known, _)| *known != name) {
-            state.gates.push((name, Some("starting".to_owned())));
+            state.gates.push((name, Err("starting".to_owned())));
         }
         Gate { all: self.clone(), name }
     }
@@ -43,20 +43,21 @@ impl Readiness {
     /// Whether the process is ready.
     pub fn is_ready(&self) -> bool {
         let state = self.lock();
-        !state.draining && !state.gates.is_empty() && state.gates.iter().all(|(_, waiting)| waiting.is_none())
+        !state.draining && !state.gates.is_empty() && state.gates.iter().all(|(_, found)| found.is_ok())
     }
 
-    /// A line for each gate: `[+]redis ok` or `[-]redis: connection refused`.
+    /// A line for each gate: `[+]redis ok`, `[+]lease ok: standing by` or `[-]redis: connection refused`.
     pub fn report(&self) -> String {
         let state = self.lock();
         let mut text = String::new();
         if state.gates.is_empty() {
             text.push_str("[-]process: starting\n");
         }
-        for (name, waiting) in &state.gates {
-            let _ = match waiting {
-                None => writeln!(text, "[+]{name} ok"),
-                Some(reason) => writeln!(text, "[-]{name}: {reason}"),
+        for (name, found) in &state.gates {
+            let _ = match found {
+                Ok(told) if told.is_empty() => writeln!(text, "[+]{name} ok"),
+                Ok(told) => writeln!(text, "[+]{name} ok: {told}"),
+                Err(reason) => writeln!(text, "[-]{name}: {reason}"),
             };
         }
         if state.draining {
@@ -73,12 +74,17 @@ impl Readiness {
 impl Gate {
     /// What it was waiting for is there.
     pub fn set_ready(&self) {
-        self.set(None);
+        self.set(Ok(String::new()));
+    }
+
+    /// It is there, and there is something to tell of it: one line for a person.
+    pub fn set_ready_as(&self, told: impl Into<String>) {
+        self.set(Ok(told.into()));
     }
 
     /// It waits, for this reason: one line for a person, without credentials.
     pub fn set_waiting(&self, reason: impl Into<String>) {
-        self.set(Some(reason.into().replace(['\n', '\r'], " ")));
+        self.set(Err(reason.into().replace(['\n', '\r'], " ")));
     }
 
     /// As a check found it.
@@ -89,13 +95,13 @@ impl Gate {
         }
     }
 
-    fn set(&self, waiting: Waiting) {
+    fn set(&self, found: Found) {
         let mut state = self.all.lock();
         if let Some(gate) = state.gates.iter_mut().find(|(name, _)| *name == self.name) {
-            if gate.1.is_some() != waiting.is_some() {
-                tracing::info!(gate = self.name, waiting = waiting.as_deref(), "readiness changed");
+            if gate.1.is_ok() != found.is_ok() {
+                tracing::info!(gate = self.name, waiting = found.as_ref().err(), "readiness changed");
             }
-            gate.1 = waiting;
+            gate.1 = found;
         }
     }
 }
@@ -114,7 +120,8 @@ mod tests {
         plans.set_waiting("no plan\nread yet");
         assert!(!readiness.is_ready());
         assert_eq!(readiness.report(), "[+]redis ok\n[-]plans: no plan read yet\n");
-        plans.set_ready();
+        plans.set_ready_as("3 plans");
+        assert_eq!(readiness.report(), "[+]redis ok\n[+]plans ok: 3 plans\n");
         assert!(readiness.is_ready());
     }
 

@@ -102,9 +102,18 @@ pub async fn create(link: &Link, bus: &str, uid: &str, route: &Route, start: Sta
     }
 }
 
-/// Replaces the route of a destination. Script `update`.
+/// Replaces the route of a destination; makes its name known if it is not. Script `update`.
 pub async fn update(link: &Link, bus: &str, uid: &str, route: &Route) -> Result<Updated, Error> {
-    let mut answer = link.script(Script::Update, bus).arg(uid).arg(route.rev).arg(route.to_text()).run().await?;
+    call_update(link, bus, uid, route, "").await
+}
+
+/// The same, even if a newer revision is there: for who knows that revisions went back. Script `update`.
+pub async fn restore(link: &Link, bus: &str, uid: &str, route: &Route) -> Result<Updated, Error> {
+    call_update(link, bus, uid, route, "force").await
+}
+
+async fn call_update(link: &Link, bus: &str, uid: &str, route: &Route, force: &str) -> Result<Updated, Error> {
+    let mut answer = link.script(Script::Update, bus).arg(uid).arg(route.rev).arg(route.to_text()).arg(force).run().await?;
     match answer.text()?.as_str() {
         "OK" => Ok(Updated::Done),
         "STALE" => Ok(Updated::Stale),

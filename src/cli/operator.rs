@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long, env = "POSTHORN_ALLOWED_ISOLATION", value_name = "ISOLATION", value_delimiter = ',')]
     allowed_isolation: Vec<IsolationArg>,
     /// Most writes of statuses per second
-    #[arg(long, env = "POSTHORN_STATUS_WRITES", value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "POSTHORN_STATUS_WRITES", value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     status_writes: u32,
     /// Name of this process in the lease [default: the host name, which in a pod is the pod's]
     #[arg(long, env = "POSTHORN_POD_NAME", value_name = "NAME", default_value = "", hide_default_value = true)]
@@ -69,7 +69,8 @@ impl std::str::FromStr for IsolationArg {
 /// # Errors
 /// If it cannot start, or has lost the lease.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let ApiServer { client, namespace } = ApiServer::infer().await?;
+    let identity = args.pod_name.0.unwrap_or_else(host_name);
+    let ApiServer { client, namespace } = ApiServer::infer(&identity).await?;
     let default = args.isolation.0.map_or(Isolation::Shared, |isolation| isolation.0);
     let allowed = match args.allowed_isolation.is_empty() {
         true => vec![Isolation::Shared, Isolation::Dedicated],
@@ -87,7 +88,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         redis: role.redis.clone(),
         settings: Arc::clone(&role.settings),
         workers: WorkersConfig { image, template, allowed, default },
-        identity: args.pod_name.0.unwrap_or_else(host_name),
+        identity,
         status_writes_per_second: args.status_writes,
     };
     let surroundings = Surroundings {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
@@ -89,6 +89,9 @@ enum Output {
     Json,
 }
 
+/// Connections that may wait to be taken.
+const BACKLOG: u32 = 1024;
+
 /// Runs until a signal or `--exit-after`.
 ///
 /// # Errors
@@ -97,13 +100,25 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let keys = args.keys()?;
     let socket = bind(args.listen).with_context(|| format!("cannot listen on {}: choose another --listen", args.listen))?;
-    say(&args, &format!("listening on http://{}", socket.local_addr()?));
+    let address = format!("listening on http://{}", socket.local_addr()?);
 
     let session = Arc::new(Session::new(&args, keys));
     let serving = async {
-        tokio::time::sleep(args.down_for.unwrap_or_default()).await;
+        let listener = match args.down_for {
+            None => {
+                let listener = socket.listen(BACKLOG)?;
+                say(&args, &address);
+                listener
+            }
+            // its address is told at once, so that it can be used while nobody answers there
+            Some(down_for) => {
+                say(&args, &address);
+                tokio::time::sleep(down_for).await;
+                socket.listen(BACKLOG)?
+            }
+        };
         let handler = Arc::clone(&session);
-        server::serve(listen(socket)?, None, Arc::new(move |seen| handler.handle(seen))).await;
+        server::serve(listener, None, Arc::new(move |seen| handler.handle(seen))).await;
         anyhow::Ok(())
     };
     tokio::pin!(serving);
@@ -126,10 +141,6 @@ fn bind(addr: SocketAddr) -> std::io::Result<TcpSocket> {
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
     Ok(socket)
-}
-
-fn listen(socket: TcpSocket) -> anyhow::Result<TcpListener> {
-    Ok(socket.listen(1024)?)
 }
 
 fn finish(args: &Args, summary: &Summary) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,8 @@
 //! Calls of the API server: each with a deadline, as the client has none, and with an error that says what was tried.
 
 use super::error::Error;
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use kube::config::InferConfigError;
 use kube::core::Status;
 use kube::{Client, Config};
@@ -52,18 +54,26 @@ pub enum NoApiServer {
 }
 
 impl ApiServer {
-    /// From `KUBECONFIG`, `~/.kube/config` or the service account of the pod. Connects at the first call.
+    /// From `KUBECONFIG`, `~/.kube/config` or the service account of the pod. Connects at the first call. `identity` is the name of this process,
+    /// by which the audit log of the API server tells one operator from another.
     ///
     /// # Errors
     /// If there is none of them, or it cannot be used.
-    pub async fn infer() -> Result<ApiServer, NoApiServer> {
+    pub async fn infer(identity: &str) -> Result<ApiServer, NoApiServer> {
         let mut config = Config::infer().await?;
+        config.headers.push((USER_AGENT, user_agent(identity)));
         // each call has a deadline of ours, and is repeated by whoever wanted it
         config.default_retry = false;
         config.read_timeout = Some(SILENCE);
         let namespace = config.default_namespace.clone();
         Ok(ApiServer { client: Client::try_from(config)?, namespace })
     }
+}
+
+/// `posthorn-operator/0.1.0 (posthorn-operator-0)`.
+fn user_agent(identity: &str) -> HeaderValue {
+    const PRODUCT: &str = concat!("posthorn-operator/", env!("CARGO_PKG_VERSION"));
+    HeaderValue::try_from(format!("{PRODUCT} ({identity})")).unwrap_or(HeaderValue::from_static(PRODUCT))
 }
 
 /// Whether the API server said that there is no such object.

@@ -19,7 +19,7 @@ pub struct OperatorConfig {
     pub workers: WorkersConfig,
     /// Name of this process as a holder of the lease: the pod's name.
     pub identity: String,
-    /// Most writes of statuses per second. Default 20.
+    /// Most writes of statuses per second. Default 50.
     pub status_writes_per_second: u32,
 }
 

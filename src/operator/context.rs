@@ -23,6 +23,8 @@ pub type Watched = DeserializeGuard<EventDestination>;
 pub struct Context {
     /// What the admin configures.
     pub config: OperatorConfig,
+    /// When we began to lead.
+    pub began: tokio::time::Instant,
     /// The API server.
     pub client: Client,
     /// Every object, as last seen.

@@ -7,6 +7,9 @@ use std::fmt::Write;
 use std::time::Duration;
 use tracing::Level;
 
+/// Reason of the condition Routed where a name belongs to somebody else's destination.
+pub const NAME_TAKEN: &str = "NameTaken";
+
 /// Why a reconcile or a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -53,6 +56,7 @@ impl Error {
     /// Reason of the conditions of an object that could not be applied for it; `None` where it passes by itself, or nobody could be told.
     pub fn reason(&self) -> Option<&'static str> {
         match self.class() {
+            _ if matches!(self, Error::NameTaken(_)) => Some(NAME_TAKEN),
             Class::Redis => Some("RedisUnavailable"),
             Class::Forbidden | Class::Invalid | Class::Internal => Some("ApplyFailed"),
             Class::Unavailable | Class::Conflict | Class::NotFound | Class::Terminating | Class::NotLeading => None,

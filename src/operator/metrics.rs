@@ -1,6 +1,7 @@
 //! What the operator measures. Every label is an enum; every value is there from the start.
 
 use super::error::Class;
+use super::workers::Kind;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -89,6 +90,11 @@ struct StateLabel {
     state: ObjectState,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: Kind,
+}
+
 /// What the operator measures. Cheap to clone. The default is registered nowhere.
 #[derive(Clone, Debug)]
 pub struct OperatorMetrics {
@@ -96,6 +102,8 @@ pub struct OperatorMetrics {
     pub leader: Gauge,
     /// Duration of a reconcile, seconds.
     pub reconcile_duration: Histogram,
+    /// Destinations looked at in Redis.
+    pub looks: Counter,
     /// Statuses written.
     pub status_writes: Counter,
     /// Kubernetes Events told.
@@ -108,6 +116,9 @@ pub struct OperatorMetrics {
     reconcile_failures: Family<ClassLabel, Counter>,
     status_failures: Family<ClassLabel, Counter>,
     lease_failures: Family<ClassLabel, Counter>,
+    nudge_failures: Family<ClassLabel, Counter>,
+    pool_failures: Family<ClassLabel, Counter>,
+    repairs: Family<KindLabel, Counter>,
     objects: Family<StateLabel, Gauge>,
 }
 
@@ -116,6 +127,7 @@ impl Default for OperatorMetrics {
         let metrics = OperatorMetrics {
             leader: Gauge::default(),
             reconcile_duration: Histogram::new(DURATIONS),
+            looks: Counter::default(),
             status_writes: Counter::default(),
             events: Counter::default(),
             event_failures: Counter::default(),
@@ -124,11 +136,16 @@ impl Default for OperatorMetrics {
             reconcile_failures: Family::default(),
             status_failures: Family::default(),
             lease_failures: Family::default(),
+            nudge_failures: Family::default(),
+            pool_failures: Family::default(),
+            repairs: Family::default(),
             objects: Family::default(),
         };
         ReconcileResult::ALL.into_iter().for_each(|result| drop(metrics.reconciles.get_or_create(&ResultLabel { result })));
         ObjectState::ALL.into_iter().for_each(|state| drop(metrics.objects.get_or_create(&StateLabel { state })));
-        for family in [&metrics.reconcile_failures, &metrics.status_failures, &metrics.lease_failures] {
+        Kind::ALL.into_iter().for_each(|kind| drop(metrics.repairs.get_or_create(&KindLabel { kind })));
+        let OperatorMetrics { reconcile_failures, status_failures, lease_failures, nudge_failures, pool_failures, .. } = &metrics;
+        for family in [reconcile_failures, status_failures, lease_failures, nudge_failures, pool_failures] {
             Class::ALL.into_iter().for_each(|class| drop(family.get_or_create(&ClassLabel { class })));
         }
         metrics
@@ -143,6 +160,7 @@ impl OperatorMetrics {
         let OperatorMetrics {
             leader,
             reconcile_duration,
+            looks,
             status_writes,
             events,
             event_failures,
@@ -151,6 +169,9 @@ impl OperatorMetrics {
             reconcile_failures,
             status_failures,
             lease_failures,
+            nudge_failures,
+            pool_failures,
+            repairs,
             objects,
         } = metrics.clone();
         registry.register("operator_leader", "1 while this operator leads", leader);
@@ -158,12 +179,20 @@ impl OperatorMetrics {
         registry.register("operator_reconcile_failures", "Reconciles that failed, by kind of failure", reconcile_failures);
         registry.register("operator_reconcile_duration_seconds", "Duration of a reconcile", reconcile_duration);
         registry.register("operator_objects", "Destinations, by the reason of their condition Delivering", objects);
+        registry.register("operator_looks", "Looks at a destination in Redis", looks);
         registry.register("operator_status_writes", "Statuses written", status_writes);
         registry.register("operator_events", "Kubernetes Events told", events);
         registry.register("operator_event_failures", "Kubernetes Events that could not be told", event_failures);
         registry.register("operator_status_failures", "Statuses that could not be written, by kind of failure", status_failures);
         registry.register("operator_lease_failures", "Looks at the lease and renewals that failed, by kind of failure", lease_failures);
         registry.register("operator_nudges", "Annotations of worker pods that make their kubelet look at a changed plan", nudges);
+        registry.register(
+            "operator_nudge_failures",
+            "Times that pods could not be told of a changed plan, by kind of failure",
+            nudge_failures,
+        );
+        registry.register("operator_pool_failures", "Writes of pools that failed, by kind of failure", pool_failures);
+        registry.register("operator_repairs", "Objects of workers that someone else changed or deleted, made again", repairs);
         metrics
     }
 
@@ -186,6 +215,21 @@ impl OperatorMetrics {
     /// Counts a look at the lease or a renewal that failed.
     pub fn lease_failed(&self, class: Class) {
         self.lease_failures.get_or_create(&ClassLabel { class }).inc();
+    }
+
+    /// Counts pods that could not be told of a changed plan.
+    pub fn nudge_failed(&self, class: Class) {
+        self.nudge_failures.get_or_create(&ClassLabel { class }).inc();
+    }
+
+    /// Counts a write of a pool that failed.
+    pub fn pool_failed(&self, class: Class) {
+        self.pool_failures.get_or_create(&ClassLabel { class }).inc();
+    }
+
+    /// Counts an object of a worker that someone else changed or deleted.
+    pub fn repaired(&self, kind: Kind) {
+        self.repairs.get_or_create(&KindLabel { kind }).inc();
     }
 
     /// Says how many destinations are in each state; those not named have none.
@@ -217,6 +261,9 @@ mod tests {
             "posthorn_operator_status_failures_total{class=\"Conflict\"} 0",
             "posthorn_operator_lease_failures_total{class=\"Unavailable\"} 0",
             "posthorn_operator_nudges_total 0",
+            "posthorn_operator_nudge_failures_total{class=\"Forbidden\"} 0",
+            "posthorn_operator_pool_failures_total{class=\"Unavailable\"} 0",
+            "posthorn_operator_repairs_total{kind=\"Secret\"} 0",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");
         }

@@ -1,6 +1,7 @@
 //! Looks at Redis: at a destination at once when something of it changed, at each every 10 s, at all when the connection is new.
 
 use super::board::{Board, Look, Safety, Storage};
+use super::metrics::OperatorMetrics;
 use crate::bus::safety::{self, Concern};
 use crate::bus::states::States;
 use crate::bus::{Error, Link, RedisUrl, Supervisor, state};
@@ -28,14 +29,15 @@ pub struct Observer {
     settings: Arc<Settings>,
     url: RedisUrl,
     links: Supervisor,
+    metrics: OperatorMetrics,
     /// Since when there is no connection.
     away: Option<Instant>,
 }
 
 impl Observer {
     /// `links` keeps a command connection to `url`.
-    pub fn new(board: Board, settings: Arc<Settings>, url: RedisUrl, links: Supervisor) -> Observer {
-        Observer { board, settings, url, links, away: None }
+    pub fn new(board: Board, settings: Arc<Settings>, url: RedisUrl, links: Supervisor, metrics: OperatorMetrics) -> Observer {
+        Observer { board, settings, url, links, metrics, away: None }
     }
 
     /// Works until `shutdown`.
@@ -123,7 +125,20 @@ impl Observer {
                 looks.iter().for_each(|look| self.board.not_observed(look));
                 return;
             }
-            futures::stream::iter(looks).for_each_concurrent(AT_ONCE, |look| look_at(&self.board, link, look)).await;
+            futures::stream::iter(looks).for_each_concurrent(AT_ONCE, |look| self.look_at(link, look)).await;
+        }
+    }
+
+    async fn look_at(&self, link: &Link, look: Look) {
+        match state::snapshot(link, &look.bus, &look.uid).await {
+            Ok(snapshot) => {
+                self.metrics.looks.inc();
+                self.board.observed(&look, snapshot);
+            }
+            Err(error) => {
+                tracing::debug!(destination = %look.key, %error, "a destination cannot be looked at; soon again");
+                self.board.not_observed(&look);
+            }
         }
     }
 }
@@ -135,16 +150,6 @@ async fn listen(states: &States, board: &Board) {
             board.look_at_all();
         }
         heard.changed.iter().for_each(|(_, uid)| board.told(uid));
-    }
-}
-
-async fn look_at(board: &Board, link: &Link, look: Look) {
-    match state::snapshot(link, &look.bus, &look.uid).await {
-        Ok(snapshot) => board.observed(&look, snapshot),
-        Err(error) => {
-            tracing::debug!(destination = %look.key, %error, "a destination cannot be looked at; soon again");
-            board.not_observed(&look);
-        }
     }
 }
 

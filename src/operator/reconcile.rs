@@ -1,6 +1,7 @@
 //! The driver: dereference → validate → apply → outcome. Level-based: each pass makes the whole object true, whatever happened before.
 
 use super::annotations::{self, Asked, PAUSED};
+use super::api::call;
 use super::board::{Applied, Key, Outcome, Reconciled};
 use super::cleanup::{self, Progress};
 use super::context::{Context, Watched, key_of};
@@ -9,17 +10,20 @@ use super::metrics::ReconcileResult;
 use super::validate::{self, Rejection, Validated};
 use super::workers::Destination;
 use super::{dereference, finalizer};
-use crate::api::{EventDestination, EventDestinationStatus};
+use crate::api::EventDestination;
 use crate::failpoint;
 use crate::plan;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
+use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::controller::Action;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Longest time of one pass.
 const LIMIT: Duration = Duration::from_secs(60);
+/// When an object whose turn came while we did not lead is looked at again.
+const NOT_LEADING: Duration = Duration::from_secs(2);
 /// When an object is looked at again though nothing is known to have changed.
 const AGAIN: Duration = Duration::from_secs(600);
 
@@ -29,8 +33,8 @@ const AGAIN: Duration = Duration::from_secs(600);
 /// What failed; [`on_error`] says when it is tried again.
 pub async fn reconcile(object: Arc<Watched>, context: Arc<Context>) -> Result<Action, Error> {
     if !context.leadership.leads() {
-        // whoever leads next begins with all objects
-        return Ok(Action::await_change());
+        // if another leads next it begins with all objects; if we lead again, nobody but us knows that this one is due
+        return Ok(Action::requeue(NOT_LEADING));
     }
     let (key, began) = (key_of(&*object), Instant::now());
     let passed = tokio::time::timeout(LIMIT, pass(&object, &key, &context)).await;
@@ -73,8 +77,8 @@ async fn pass(object: &Watched, key: &Key, context: &Context) -> Passed {
     let destination = match &object.0 {
         Ok(destination) => destination,
         Err(invalid) => {
-            let message = format!("cannot be read: {invalid}");
-            tell(context, object, key, Outcome::Rejected { reason: "InvalidSpec", message });
+            let outcome = Outcome::Rejected { reason: "InvalidSpec", message: format!("cannot be read: {invalid}") };
+            context.board.set(key.clone(), unreadable(context, key, metadata, outcome).await?);
             return Ok((ReconcileResult::Rejected, Action::await_change()));
         }
     };
@@ -105,7 +109,7 @@ async fn hands_on(context: &Context, key: &Key, destination: &EventDestination) 
 }
 
 /// Dereference and validate: what is to be applied, or why nothing is.
-async fn wanted(context: &Context, key: &Key, destination: &EventDestination) -> Result<Result<Validated, Rejection>, Error> {
+pub(super) async fn wanted(context: &Context, key: &Key, destination: &EventDestination) -> Result<Result<Validated, Rejection>, Error> {
     if let Err(rejection) = validate::check(destination, &context.config) {
         return Ok(Err(rejection));
     }
@@ -118,16 +122,30 @@ async fn wanted(context: &Context, key: &Key, destination: &EventDestination) ->
 }
 
 /// Redis first: once it is routed no event is missed, whatever becomes of the worker.
-async fn apply(context: &Context, key: &Key, wanted: Validated) -> Result<Applied, Error> {
+pub(super) async fn apply(context: &Context, key: &Key, wanted: Validated) -> Result<Applied, Error> {
     let link = context.links.current()?;
     context.leadership.check()?;
-    context.routes.apply(&link, &wanted).await?;
+    match context.routes.apply(&link, &wanted).await {
+        Err(Error::Stale(_)) if is_newest(context, key, &wanted).await? => {
+            context.leadership.check()?;
+            context.routes.restore(&link, &wanted).await?;
+        }
+        result => result?,
+    }
     failpoint::hit("operator.routed", &key.name);
     let Validated { uid, bus: _, start: _, route, plan, isolation } = wanted;
     let place = Destination { uid, namespace: key.namespace.clone(), name: key.name.clone() };
     let worker = context.workers.run(&place, route.suspend, plan.as_ref(), isolation).await?;
     failpoint::hit("operator.worker", &key.name);
     Ok(Applied { route, plan: plan.map(|plan| plan.id), worker })
+}
+
+/// Whether the API server itself, not our memory, has the object in this very generation.
+async fn is_newest(context: &Context, key: &Key, wanted: &Validated) -> Result<bool, Error> {
+    let api: Api<EventDestination> = Api::namespaced(context.client.clone(), &key.namespace);
+    let found = call(format!("get EventDestination {key}"), api.get_metadata_opt(&key.name)).await?;
+    let is_it = |metadata: &ObjectMeta| metadata.uid.as_ref() == Some(&wanted.uid) && metadata.generation == Some(wanted.route.rev);
+    Ok(found.is_some_and(|object| is_it(&object.metadata)))
 }
 
 /// What ran before goes on, unless it has lost its place on the bus.
@@ -159,17 +177,25 @@ async fn delete(context: &Context, key: &Key, metadata: &ObjectMeta, object: Opt
 }
 
 fn tell(context: &Context, object: &Watched, key: &Key, outcome: Outcome) {
-    let told = match &object.0 {
-        Ok(destination) => reconciled(destination, outcome),
-        Err(invalid) => Reconciled {
-            uid: invalid.metadata.uid.clone().unwrap_or_default(),
-            generation: invalid.metadata.generation.unwrap_or(1),
-            bus: String::new(),
-            outcome,
-            status: EventDestinationStatus::default(),
-        },
-    };
-    context.board.set(key.clone(), told);
+    // one whose spec does not parse was told of already
+    if let Ok(destination) = &object.0 {
+        context.board.set(key.clone(), reconciled(destination, outcome));
+    }
+}
+
+/// The same of an object whose spec does not parse. Its status does: what is in it must not be lost.
+async fn unreadable(context: &Context, key: &Key, metadata: &ObjectMeta, outcome: Outcome) -> Result<Reconciled, Error> {
+    let kind = ApiResource::erase::<EventDestination>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &key.namespace, &kind);
+    let found = call(format!("get EventDestination {key}"), api.get(&key.name)).await?;
+    let status = found.data.get("status").and_then(|status| serde_json::from_value(status.clone()).ok());
+    Ok(Reconciled {
+        uid: metadata.uid.clone().unwrap_or_default(),
+        generation: metadata.generation.unwrap_or(1),
+        bus: String::new(),
+        outcome,
+        status: status.unwrap_or_default(),
+    })
 }
 
 /// What is written on the board of an object.

@@ -4,6 +4,7 @@ use super::error::Error;
 use super::validate::Validated;
 use crate::bus::Link;
 use crate::bus::routing::{self, Created, Updated};
+use crate::bus::state;
 use crate::plan::Route;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -48,6 +49,18 @@ impl Routes {
         Ok(())
     }
 
+    /// Makes Redis hold the route although a newer revision is there: the API server was restored from a backup, or someone changed Redis.
+    ///
+    /// # Errors
+    /// If Redis fails.
+    pub async fn restore(&self, link: &Link, wanted: &Validated) -> Result<(), Error> {
+        let Validated { uid, bus, route, .. } = wanted;
+        routing::restore(link, bus, uid, route).await?;
+        tracing::warn!(destination = route.full_name(), bus, uid, revision = route.rev, "replaced a later revision of its route");
+        self.written().insert(uid.clone(), (bus.clone(), route.clone()));
+        Ok(())
+    }
+
     async fn create(&self, link: &Link, wanted: &Validated) -> Result<(), Error> {
         let Validated { uid, bus, start, route, .. } = wanted;
         let created = match routing::create(link, bus, uid, route, *start).await? {
@@ -68,22 +81,20 @@ impl Routes {
 
     /// Removes what an object of the same name left behind, if it was ours: it is gone, or it would still have the name.
     async fn evict(&self, link: &Link, bus: &str, uid: &str, route: &Route) -> Result<(), Error> {
-        match routing::routes(link, bus).await?.get(uid) {
-            Some(held) if held.owner != self.owner => Err(Error::NameTaken(route.full_name())),
-            _ => {
-                routing::delete(link, bus, uid, &route.full_name()).await?;
-                tracing::info!(destination = route.full_name(), bus, uid, "removed what an earlier object of this name held");
-                Ok(())
-            }
+        // one that is gone by now, or that cannot be read, is not touched
+        if state::snapshot(link, bus, uid).await?.route.is_some_and(|held| held.owner == self.owner) {
+            routing::delete(link, bus, uid, &route.full_name()).await?;
+            tracing::info!(destination = route.full_name(), bus, uid, "removed what an earlier object of this name held");
         }
+        Ok(())
     }
 
-    /// The destination takes no new events any more; what it has is still delivered. False if Redis does not hold it.
+    /// The destination takes no new events any more; what it has is still delivered. `None` if Redis does not hold it.
     ///
     /// # Errors
     /// If Redis fails.
     pub async fn close(&self, link: &Link, bus: &str, uid: &str, rev: i64) -> Result<Option<Route>, Error> {
-        let Some(held) = routing::routes(link, bus).await?.remove(uid) else { return Ok(None) };
+        let Some(held) = state::snapshot(link, bus, uid).await?.route else { return Ok(None) };
         let closed = Route { state: crate::plan::RouteState::Closed, rev: held.rev.max(rev), ..held.clone() };
         if held != closed {
             routing::update(link, bus, uid, &closed).await?;

@@ -4,16 +4,16 @@ use super::backoff::Backoff;
 use super::board::{Board, Key};
 use super::context::{Context, Watched, key_of};
 use super::events::Events;
-use super::leader::{Leader, Lost};
+use super::leader::{Leader, Leadership, Lost, Standing};
 use super::metrics::OperatorMetrics;
 use super::observe::Observer;
 use super::references::References;
 use super::routes::Routes;
 use super::status::StatusWriter;
 use super::trigger::Trigger;
-use super::workers::{self, NoRedisUrl, Workers};
+use super::workers::{self, Hooks, NoRedisUrl, Workers};
 use super::{OperatorConfig, api, objects, reconcile, sweep, watch};
-use crate::admin::Readiness;
+use crate::admin::{Gate, Readiness};
 use crate::bus::Supervisor;
 use crate::shutdown::Shutdown;
 use futures::{StreamExt, stream};
@@ -73,21 +73,33 @@ pub async fn run(config: OperatorConfig, surroundings: Surroundings) -> Result<(
     let _watching = AbortOnDropHandle::new(tokio::spawn(watching));
     let leader = Leader::new(client.clone(), &config.namespace, &config.identity, metrics.clone());
     let (leadership, release) = (leader.leadership(), Shutdown::new());
+    let _standing = AbortOnDropHandle::new(tokio::spawn(stand(leadership.clone(), readiness.gate("lease"))));
     let board = Board::new(config.settings.buses.keys().cloned());
     let (workers, changes) = {
-        let (board, leadership) = (board.clone(), leadership.clone());
-        let reported = Box::new(move |uid: &str| board.reported_plan(uid));
-        Workers::start(client.clone(), &config, reported, Arc::new(move || leadership.leads()))?
+        let (reports, told, leadership) = (board.clone(), board.clone(), leadership.clone());
+        let hooks = Hooks {
+            reported: Box::new(move |uid| reports.reported_plan(uid)),
+            changed: Arc::new(move |worker| told.worker_changed(worker)),
+            may_write: Arc::new(move || leadership.leads()),
+            metrics: metrics.clone(),
+        };
+        Workers::start(client.clone(), &config, hooks)?
     };
+    let workers_listed = readiness.gate("workers");
+    workers_listed.set_waiting("Deployments and Secrets of workers are not listed yet");
     let mut candidacy = AbortOnDropHandle::new(tokio::spawn(leader.run(release.clone())));
     let begin = async {
-        objects.listed().await;
+        let workers_known = async {
+            workers.listed().await;
+            workers_listed.set_ready();
+        };
+        tokio::join!(objects.listed(), workers_known);
         leadership.wait_for_lead().await;
         cluster_uid(&client).await
     };
     let cluster = tokio::select! {
         cluster = begin => cluster,
-        ended = &mut candidacy => return ended.unwrap_or(Ok(())).map_err(Ended::from),
+        ended = &mut candidacy => return ended.map_err(|_| Ended::Defect)?.map_err(Ended::from),
         () = shutdown.begun() => {
             release.begin();
             return candidacy.await.map_err(|_| Ended::Defect)?.map_err(Ended::from);
@@ -95,6 +107,7 @@ pub async fn run(config: OperatorConfig, surroundings: Surroundings) -> Result<(
     };
     let (events, teller) = Events::new(client.clone(), &config.identity, metrics.clone());
     let context = Arc::new(Context {
+        began: tokio::time::Instant::now(),
         board,
         events,
         backoff: Backoff::new(metrics.clone()),
@@ -114,6 +127,9 @@ pub async fn run(config: OperatorConfig, surroundings: Surroundings) -> Result<(
         () = work(Arc::clone(&context), changes, shutdown) => None,
         ended = &mut candidacy => Some(ended),
     };
+    if ended.is_none() {
+        context.workers.finish().await;
+    }
     // nothing is written any more
     release.begin();
     let _ = telling.await;
@@ -122,6 +138,21 @@ pub async fn run(config: OperatorConfig, surroundings: Surroundings) -> Result<(
         None => candidacy.await,
     };
     ended.map_err(|_| Ended::Defect)?.map_err(Ended::from)
+}
+
+/// Says on the gate where this process stands. One that stands by is ready: it could lead.
+async fn stand(leadership: Leadership, gate: Gate) {
+    let mut standing = leadership.standing();
+    loop {
+        let now = standing.borrow_and_update().clone();
+        match now {
+            Standing::Leading | Standing::StandingBy { .. } => gate.set_ready_as(now.to_string()),
+            Standing::Starting | Standing::Unknown { .. } | Standing::Ended => gate.set_waiting(now.to_string()),
+        }
+        if standing.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// The UID of the namespace kube-system: what a cluster is known by.
@@ -165,7 +196,7 @@ async fn work(context: Arc<Context>, changes: workers::Changes, shutdown: Shutdo
 
 fn observer(context: &Context) -> Observer {
     let OperatorConfig { redis, settings, .. } = &context.config;
-    Observer::new(context.board.clone(), Arc::clone(settings), redis.clone(), context.links.clone())
+    Observer::new(context.board.clone(), Arc::clone(settings), redis.clone(), context.links.clone(), context.metrics.clone())
 }
 
 fn writer(context: &Arc<Context>) -> StatusWriter {

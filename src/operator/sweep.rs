@@ -4,15 +4,15 @@
 //! is gone, because what we watch may be behind.
 
 use super::api::call;
-use super::board::Key;
+use super::board::{Key, Outcome};
 use super::context::{Context, key_of};
-use super::error::Error;
+use super::error::{Error, NAME_TAKEN};
 use crate::api::EventDestination;
 use crate::bus::routing;
 use crate::plan::Route;
 use kube::runtime::reflector::Store;
 use kube::{Api, Resource, ResourceExt};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,14 +23,22 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Sweeps for as long as it is awaited.
 pub async fn run(context: Arc<Context>) {
+    let mut told = None;
     loop {
         let link = context.links.link().await;
         // a link that has just been opened: what Redis holds may be older, or gone
         let next = match sweep(&context).await {
-            Ok(()) => EVERY,
-            Err(Error::NotLeading) => return,
+            Ok(()) => {
+                told = None;
+                EVERY
+            }
+            // we may lead again
+            Err(Error::NotLeading) => PAUSE,
             Err(error) => {
-                tracing::warn!(%error, "orphans were not looked for; trying again");
+                let class = error.class();
+                if told.replace(class) != Some(class) {
+                    tracing::warn!(class = class.word(), %error, "orphans were not looked for; trying again");
+                }
                 PAUSE
             }
         };
@@ -46,10 +54,14 @@ async fn sweep(context: &Context) -> Result<(), Error> {
     let link = context.links.current()?;
     for bus in context.config.settings.buses.keys() {
         let held = routing::routes(&link, bus).await?;
-        for uid in present.keys().filter(|uid| differs(context, bus, uid, &held)) {
+        let known = routing::names(&link, bus).await?;
+        let is_unknown = |uid: &str| held.get(uid).is_some_and(|route| !known.contains_key(&route.full_name()));
+        for uid in present.keys().filter(|uid| differs(context, bus, uid, &held) || is_unknown(uid)) {
             context.routes.forget(uid);
             context.trigger.one(present[uid].clone());
         }
+        let names: HashSet<String> = held.values().map(Route::full_name).collect();
+        context.trigger.many(present.values().filter(|key| lacked_a_name(context, bus, key) && !names.contains(&key.to_string())).cloned());
         let orphans = held.iter().filter(|(uid, route)| route.owner == context.routes.owner() && !present.contains_key(*uid));
         for (uid, route) in orphans {
             let key = Key { namespace: route.namespace.clone(), name: route.name.clone() };
@@ -75,6 +87,12 @@ async fn sweep(context: &Context) -> Result<(), Error> {
 /// Whether Redis holds something else than what was written last.
 fn differs(context: &Context, bus: &str, uid: &str, held: &std::collections::BTreeMap<String, Route>) -> bool {
     context.routes.last(uid).is_some_and(|(on, route)| on == bus && held.get(uid) != Some(&route))
+}
+
+/// Whether its name belonged to somebody else's destination when it was tried last.
+fn lacked_a_name(context: &Context, bus: &str, key: &Key) -> bool {
+    let failed = |outcome: &Outcome| matches!(outcome, Outcome::Failed { reason: NAME_TAKEN, .. });
+    context.board.get(key).is_some_and(|entry| entry.bus == bus && failed(&entry.outcome))
 }
 
 fn by_uid(store: &Store<super::context::Watched>) -> HashMap<String, Key> {

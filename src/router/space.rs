@@ -45,6 +45,8 @@ pub struct Space {
     trimmed: Sequence,
     /// The last `trim` may have left some.
     trims: bool,
+    /// The generation up to which destinations that are gone were forgotten.
+    tidied: u64,
     ticked: Option<Instant>,
     /// Whose dead letters were looked at last.
     expired: String,
@@ -67,6 +69,7 @@ impl Space {
             grown: 0,
             trimmed,
             trims: false,
+            tidied: 0,
             ticked: None,
             expired: String::new(),
             refilled: None,
@@ -223,7 +226,7 @@ impl Session<'_> {
         for _ in 0..TRIMS {
             let memory = self.space.memory.expect("it was just read");
             let bound = self.retention_bound(&memory).await?;
-            if bound <= self.space.trimmed && !self.space.trims {
+            if self.is_trimmed(bound) {
                 return Ok(());
             }
             if self.table.fills().any(|(_, at, _)| at < bound) {
@@ -246,8 +249,12 @@ impl Session<'_> {
         slow.map(|backlog| backlog.uid.clone()).collect()
     }
 
+    fn is_trimmed(&self, bound: Sequence) -> bool {
+        bound <= self.space.trimmed && !self.space.trims && self.space.tidied == self.table.generation
+    }
+
     async fn trim(&mut self, bound: Sequence) -> Result<(), End> {
-        if bound <= self.space.trimmed && !self.space.trims {
+        if self.is_trimmed(bound) {
             return Ok(());
         }
         for _ in 0..TRIMS {
@@ -255,6 +262,7 @@ impl Session<'_> {
                 Routed::Done((held, removed)) => {
                     self.space.trimmed = self.space.trimmed.max(held);
                     self.space.trims = removed > 0;
+                    self.space.tidied = self.table.generation;
                     if removed == 0 {
                         return Ok(());
                     }

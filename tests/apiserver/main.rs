@@ -5,13 +5,18 @@
 #![allow(clippy::unwrap_used)]
 
 mod crd;
+mod deletion;
 mod documented;
 mod flow;
 mod harness;
 mod kubelet;
 mod leader;
+mod life;
+mod many;
 mod rbac;
+mod redis_faults;
 mod references;
+mod scale;
 mod support;
 #[path = "../fixtures/refusals.rs"]
 mod table;

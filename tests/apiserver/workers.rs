@@ -1,5 +1,11 @@
 //! Workers in the release namespace: Secrets, Deployments, pools, what others do to them.
 
+mod editing;
+mod moving;
+mod nudging;
+mod trouble;
+mod upgrading;
+
 use crate::support::{Cluster, eventually, eventually::holds};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -8,7 +14,8 @@ use kube::{Client, ResourceExt};
 use posthorn::api::spec::Isolation::{self, Dedicated, Shared};
 use posthorn::operator::OperatorConfig;
 use posthorn::operator::config::WorkersConfig;
-use posthorn::operator::workers::{Changes, Destination, Workers};
+use posthorn::operator::metrics::OperatorMetrics;
+use posthorn::operator::workers::{Changes, Destination, Hooks, Workers};
 use posthorn::plan::Plan;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -58,8 +65,13 @@ impl Release {
             status_writes_per_second: 20,
         };
         let reported = Arc::clone(&self.reported);
-        let reported = move |uid: &str| reported.lock().unwrap().get(uid).cloned();
-        Workers::start(self.client.clone(), &config, Box::new(reported), Arc::new(|| true)).unwrap()
+        let hooks = Hooks {
+            reported: Box::new(move |uid| reported.lock().unwrap().get(uid).cloned()),
+            changed: Arc::new(|_| {}),
+            may_write: Arc::new(|| true),
+            metrics: OperatorMetrics::default(),
+        };
+        Workers::start(self.client.clone(), &config, hooks).unwrap()
     }
 
     fn secrets(&self) -> Api<Secret> {

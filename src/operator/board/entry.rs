@@ -41,7 +41,7 @@ pub enum Outcome {
     Applied(Applied),
     /// Accepted, and something could not be written; tried again.
     Failed {
-        /// Reason of the condition Routed or WorkerAvailable: `RedisUnavailable`, `ApplyFailed`.
+        /// Reason of the condition Routed or WorkerAvailable: `RedisUnavailable`, `ApplyFailed`, `NameTaken`.
         reason: &'static str,
         /// What failed, without credentials.
         message: String,

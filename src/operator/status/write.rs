@@ -14,10 +14,12 @@ use crate::shutdown::Shutdown;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::Status;
 use serde_json::json;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::Level;
 
 /// The field manager of statuses.
 pub const FIELD_MANAGER: &str = "posthorn-operator-status";
@@ -39,6 +41,8 @@ pub struct StatusWriter {
     metrics: OperatorMetrics,
     pace: Pace,
     under_way: JoinSet<Written>,
+    /// What was told of failures and has not passed since.
+    told: HashSet<(Class, Option<Key>)>,
 }
 
 /// A write that ended.
@@ -61,7 +65,8 @@ impl StatusWriter {
         per_second: u32,
     ) -> StatusWriter {
         let pace = Pace::new(per_second, Instant::now());
-        StatusWriter { board, client, leadership, events, trouble, metrics, pace, under_way: JoinSet::new() }
+        let (under_way, told) = (JoinSet::new(), HashSet::new());
+        StatusWriter { board, client, leadership, events, trouble, metrics, pace, under_way, told }
     }
 
     /// Works until `shutdown`; writes under way are finished.
@@ -93,7 +98,10 @@ impl StatusWriter {
     fn plan(&mut self, key: &Key) {
         match self.make(key) {
             Some((entry, status)) => self.pace.plan(key, change(&entry.status, &status), Instant::now()),
-            None if self.board.get(key).is_none() => self.pace.forget(key),
+            None if self.board.get(key).is_none() => {
+                self.pace.forget(key);
+                self.told.retain(|(_, whose)| whose.as_ref() != Some(key));
+            }
             // it will be looked at first
             None => {}
         }
@@ -123,6 +131,7 @@ impl StatusWriter {
         match result {
             Ok(()) => {
                 self.metrics.status_writes.inc();
+                self.told_no_more(&key);
                 self.pace.done(&key, true, now);
                 self.events.transition(&key, &before.uid, &before.status, &status);
                 self.board.written(&key, &before.uid, status);
@@ -131,14 +140,35 @@ impl StatusWriter {
                 let class = error.class();
                 self.metrics.status_failed(class);
                 self.pace.failed(&key, class.delays(), now);
-                if class == Class::NotFound {
-                    // whoever watches it says so too; the next reconcile plans it again, if there is one
-                    tracing::debug!(destination = %key, %error, "the object of a status is gone");
-                } else {
-                    tracing::warn!(destination = %key, class = class.word(), %error, "a status was not written; tried again");
+                self.tell(&key, &error);
+                // one that is gone: whoever watches it says so too; the next reconcile plans it again, if there is one
+                if class != Class::NotFound {
                     self.plan(&key);
                 }
             }
+        }
+    }
+
+    /// Each kind of failure of an object once until it passes. That the API server is away is told once for all objects.
+    fn tell(&mut self, key: &Key, error: &Error) {
+        let class = error.class();
+        let whose = (class != Class::Unavailable).then(|| key.clone());
+        if class.level() <= Level::WARN && self.told.insert((class, whose)) {
+            tracing::warn!(destination = %key, class = class.word(), %error, "a status was not written; tried again");
+        } else {
+            tracing::debug!(destination = %key, class = class.word(), %error, "a status was not written");
+        }
+    }
+
+    /// The status of an object was written.
+    fn told_no_more(&mut self, key: &Key) {
+        if self.told.is_empty() {
+            return;
+        }
+        let before = self.told.len();
+        self.told.retain(|(_, whose)| whose.as_ref().is_some_and(|whose| whose != key));
+        if self.told.len() < before {
+            tracing::info!(destination = %key, "statuses are written again");
         }
     }
 }

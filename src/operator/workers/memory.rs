@@ -1,10 +1,11 @@
 //! What was last applied and what the watch shows, so that an object that is as it should be costs no request. Pure.
 
 use super::build::Worker;
+use prometheus_client::encoding::EncodeLabelValue;
 use std::collections::{HashMap, HashSet};
 
 /// What kind of object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelValue)]
 pub enum Kind {
     /// A worker's Deployment.
     Deployment,
@@ -13,6 +14,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 2] = [Kind::Deployment, Kind::Secret];
+
     /// As Kubernetes writes it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -16,19 +16,24 @@ mod health;
 mod memory;
 mod nudge;
 mod placement;
+mod pods;
 mod pools;
 mod watch;
 
 pub use apply::MayWrite;
 pub use build::{Destination, NoRedisUrl};
+pub use memory::Kind;
 pub use nudge::Reported;
+pub use pods::Changed;
 
 use super::api;
 use super::config::OperatorConfig;
 use super::error::Error;
+use super::metrics::OperatorMetrics;
 use crate::api::spec::Isolation;
 use crate::api::status::WorkerStatus;
 use crate::plan::Plan;
+use crate::shutdown::Shutdown;
 use apply::Objects;
 use build::{Template, Worker};
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
@@ -36,9 +41,9 @@ use health::Health;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
-use memory::Kind;
 use nudge::{News, Nudges};
 use placement::PlanFile;
+use pods::Pods;
 use pools::Pools;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,10 +53,22 @@ use tokio_util::task::AbortOnDropHandle;
 /// Destinations that are to be reconciled: someone changed or deleted what they have here, or they can go on moving.
 pub type Changes = UnboundedReceiver<Destination>;
 
+/// What workers ask others, and tell them.
+pub struct Hooks {
+    /// The plan that the worker of a destination (UID) reports to run.
+    pub reported: Reported,
+    /// Told the name of a Deployment of which [`Workers::trouble`] may say something else now.
+    pub changed: Changed,
+    /// Whether this process leads.
+    pub may_write: MayWrite,
+    /// Where they count.
+    pub metrics: OperatorMetrics,
+}
+
 /// The workers of all destinations. What is under way ends when it is dropped.
 pub struct Workers {
     inner: Arc<Inner>,
-    _tasks: [AbortOnDropHandle<()>; 2],
+    _tasks: [AbortOnDropHandle<()>; 3],
 }
 
 struct Inner {
@@ -60,6 +77,9 @@ struct Inner {
     objects: Objects,
     pools: Pools,
     nudges: Arc<Nudges>,
+    pods: Arc<Pods>,
+    changed: Changed,
+    metrics: OperatorMetrics,
     /// Plan Secrets without their contents, to watch.
     secrets: Api<PartialObjectMeta<Secret>>,
     /// How Deployments do, by name.
@@ -71,41 +91,58 @@ struct Inner {
     synced: value::Sender<(bool, bool)>,
     /// The pools were read.
     loaded: OnceCell<()>,
+    /// No pool is to be written any more; and none is being written.
+    ending: Shutdown,
+    ended: Shutdown,
 }
 
 impl Workers {
-    /// Begins to watch; writes nothing before the first [`Workers::run`]. `reported` is the plan that the worker of a destination (UID) reports to
-    /// run.
+    /// Begins to watch; writes nothing before the first [`Workers::run`].
     ///
     /// # Errors
     /// If neither the pod template nor the configuration says how workers reach Redis.
-    pub fn start(
-        client: Client,
-        config: &OperatorConfig,
-        reported: Reported,
-        may_write: MayWrite,
-    ) -> Result<(Workers, Changes), NoRedisUrl> {
+    pub fn start(client: Client, config: &OperatorConfig, hooks: Hooks) -> Result<(Workers, Changes), NoRedisUrl> {
+        let Hooks { reported, changed, may_write, metrics } = hooks;
         let template = Template::new(config.workers.template.clone(), &config.workers.image, config.redis.without_password())?;
         let (pods, secrets) = (Api::namespaced(client.clone(), &config.namespace), Api::namespaced(client.clone(), &config.namespace));
+        let pods = Arc::new(Pods::new(pods, Arc::clone(&changed)));
         let (changes, receiver) = unbounded();
         let inner = Arc::new(Inner {
             namespace: config.namespace.clone(),
             template,
             objects: Objects::new(client, &config.namespace, Arc::clone(&may_write)),
             pools: Pools::default(),
-            nudges: Arc::new(Nudges::new(pods, reported, may_write)),
+            nudges: Arc::new(Nudges::new(Arc::clone(&pods), reported, may_write, metrics.clone())),
+            pods,
+            changed,
+            metrics,
             secrets,
             health: Mutex::default(),
             moving: Mutex::default(),
             changes,
             synced: value::Sender::new((false, false)),
             loaded: OnceCell::new(),
+            ending: Shutdown::new(),
+            ended: Shutdown::new(),
         });
-        let (watching, writing) = (Arc::clone(&inner), Arc::clone(&inner));
+        let (watching, writing, looking) = (Arc::clone(&inner), Arc::clone(&inner), Arc::clone(&inner));
         let watching = tokio::spawn(async move { watch::watch(&watching).await });
         let writing = tokio::spawn(async move { pools::write(&writing).await });
-        let tasks = [watching, writing].map(AbortOnDropHandle::new);
+        let looking = tokio::spawn(async move { pods::look_at_unavailable(&looking).await });
+        let tasks = [watching, writing, looking].map(AbortOnDropHandle::new);
         Ok((Workers { inner, _tasks: tasks }, receiver))
+    }
+
+    /// Waits until all that workers have was listed.
+    pub async fn listed(&self) {
+        // an error: nobody lists them any more, as the process ends
+        let _ = self.inner.synced.subscribe().wait_for(|synced| *synced == (true, true)).await;
+    }
+
+    /// Finishes the writes of pools that are under way and begins none; whoever leads next writes what is left.
+    pub async fn finish(&self) {
+        self.inner.ending.begin();
+        self.inner.ended.begun().await;
     }
 
     /// Makes a worker run the plan of a destination, or none if there is no plan because something is missing. A worker of its own has no pod while it
@@ -265,13 +302,20 @@ impl Inner {
         let health = self.health().get(worker).cloned();
         match health {
             Some(health) if health.runs() || health.wanted == 0 => None,
-            Some(Health { complaint: Some(complaint), .. }) => Some(format!("Deployment {worker}: {complaint}")),
-            Some(_) => Some(match self.nudges.complaint(worker) {
-                Some(complaint) => format!("pod of Deployment {worker}: {complaint}"),
-                None => format!("no pod of Deployment {worker} is ready yet"),
+            // a pod knows better than its Deployment, which only says that it waits
+            Some(health) => Some(match (self.pods.complaint(worker), health.complaint) {
+                (Some(complaint), _) => format!("pod of Deployment {worker}: {complaint}"),
+                (None, Some(complaint)) => format!("Deployment {worker}: {complaint}"),
+                (None, None) => format!("no pod of Deployment {worker} is ready yet"),
             }),
             None => Some(format!("Deployment {worker} is not there yet")),
         }
+    }
+
+    /// The Deployments that should have a pod ready and have none.
+    fn unavailable(&self) -> HashSet<String> {
+        let health = self.health();
+        health.iter().filter(|(_, health)| health.wanted > 0 && !health.runs()).map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether a pod of a Deployment runs.
@@ -280,12 +324,18 @@ impl Inner {
     }
 
     fn set_health(&self, worker: &str, health: Option<Health>) {
-        let begins = health.as_ref().is_some_and(Health::runs) && !self.runs(worker);
-        match health {
+        let runs = health.as_ref().is_some_and(Health::runs);
+        let before = match health.clone() {
             Some(health) => self.health().insert(worker.to_owned(), health),
             None => self.health().remove(worker),
         };
-        if begins {
+        if runs || health.is_none() {
+            self.pods.forget(worker);
+        }
+        if before != health {
+            (self.changed)(worker);
+        }
+        if runs && !before.is_some_and(|before| before.runs()) {
             self.pools.wake.notify_one();
             self.moved();
         }

@@ -2,13 +2,12 @@
 //! annotation of it. The change can overtake the kubelet's own watch of the Secret, so it is repeated until the plans are reported.
 
 use super::apply::MayWrite;
-use super::build::WORKER;
-use super::health::why_not;
+use super::pods::Pods;
 use crate::operator::api::{self, FIELD_MANAGER};
 use crate::operator::error::Error;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, Patch, PatchParams};
-use kube::{Api, ResourceExt};
+use crate::operator::metrics::OperatorMetrics;
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,9 +26,10 @@ pub type Reported = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Tells pods.
 pub struct Nudges {
-    pods: Api<Pod>,
+    pods: Arc<Pods>,
     reported: Reported,
     may_write: MayWrite,
+    metrics: OperatorMetrics,
     workers: Mutex<HashMap<String, State>>,
 }
 
@@ -39,8 +39,6 @@ struct State {
     /// UID → the plan that is to be reported.
     awaited: BTreeMap<String, String>,
     task: Option<AbortOnDropHandle<()>>,
-    /// Why its pods did not run when they were last looked at.
-    complaint: Option<String>,
 }
 
 /// What was written into a plan Secret.
@@ -58,8 +56,8 @@ pub struct News {
 
 impl Nudges {
     /// One that has told nobody yet.
-    pub fn new(pods: Api<Pod>, reported: Reported, may_write: MayWrite) -> Nudges {
-        Nudges { pods, reported, may_write, workers: Mutex::default() }
+    pub fn new(pods: Arc<Pods>, reported: Reported, may_write: MayWrite, metrics: OperatorMetrics) -> Nudges {
+        Nudges { pods, reported, may_write, metrics, workers: Mutex::default() }
     }
 
     /// Tells the pods of a worker, now and again until what was written is reported; in place of what it was telling them before.
@@ -78,11 +76,6 @@ impl Nudges {
         self.workers().remove(worker);
     }
 
-    /// Why the pods of a worker did not run when they were last looked at.
-    pub fn complaint(&self, worker: &str) -> Option<String> {
-        self.workers().get(worker)?.complaint.clone()
-    }
-
     async fn run(&self, worker: &str, resource_version: &str, at_once: bool) {
         let begin = Instant::now();
         for (count, after) in TIMES.into_iter().enumerate().skip(usize::from(!at_once)) {
@@ -93,7 +86,7 @@ impl Nudges {
             if let Err(error) = self.nudge(worker, &value(resource_version, count)).await {
                 match error {
                     Error::NotLeading => return,
-                    error => warn!(worker, %error, "pods not told of new plans; the kubelet finds them within 90 s"),
+                    error => self.failed(worker, &error),
                 }
             }
         }
@@ -107,37 +100,31 @@ impl Nudges {
         state.awaited.is_empty()
     }
 
+    fn failed(&self, worker: &str, error: &Error) {
+        let class = error.class();
+        self.metrics.nudge_failed(class);
+        warn!(worker, class = class.word(), %error, "pods not told of new plans; the kubelet finds them within 90 s");
+    }
+
     async fn nudge(&self, worker: &str, value: &str) -> Result<(), Error> {
-        for pod in self.look(worker).await? {
+        for pod in self.pods.look(worker).await? {
             let name = pod.name_any();
             if !(self.may_write)() {
                 return Err(Error::NotLeading);
             }
             let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
             let patch = Patch::Merge(json!({"metadata": {"annotations": {PLANS: value}}}));
-            match api::call(format!("patch Pod {name}"), self.pods.patch_metadata(&name, &params, &patch)).await {
-                Ok(_) => debug!(worker, pod = name, value, "pod told of new plans"),
+            match api::call(format!("patch Pod {name}"), self.pods.api.patch_metadata(&name, &params, &patch)).await {
+                Ok(_) => {
+                    self.metrics.nudges.inc();
+                    debug!(worker, pod = name, value, "pod told of new plans");
+                }
                 // it ended meanwhile
                 Err(error) if api::is_missing(&error) => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(())
-    }
-
-    /// The pods of a worker that have not ended; notes why they do not run.
-    async fn look(&self, worker: &str) -> Result<Vec<Pod>, Error> {
-        let params = ListParams::default().labels(&format!("{WORKER}={worker}"));
-        let pods = api::call(format!("list Pods of {worker}"), self.pods.list(&params)).await?;
-        let ended = |pod: &Pod| {
-            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-            pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed"))
-        };
-        let pods: Vec<Pod> = pods.into_iter().filter(|pod| !ended(pod)).collect();
-        if let Some(state) = self.workers().get_mut(worker) {
-            state.complaint = pods.iter().find_map(why_not);
-        }
-        Ok(pods)
     }
 
     fn workers(&self) -> MutexGuard<'_, HashMap<String, State>> {

@@ -102,17 +102,14 @@ impl Pools {
         self.state().placement.contents(number)
     }
 
-    /// Notes how a write went. Whether that is to be told: it began to fail, or works again.
-    fn went(&self, number: u32, result: Result<(), String>) -> bool {
+    /// Notes how a write went. Whether that is to be told: it began to fail, fails for another reason, or works again.
+    fn went(&self, number: u32, complaint: Option<String>) -> bool {
         let mut state = self.state();
         let failures = state.paces.get(&number).map_or(0, |pace| pace.failures);
-        let (failures, complaint) = match result {
-            Ok(()) => (0, None),
-            Err(complaint) => (failures.saturating_add(1), Some(complaint)),
-        };
+        let failures = if complaint.is_some() { failures.saturating_add(1) } else { 0 };
         let pause = (PACE * 2u32.saturating_pow(failures.saturating_sub(1).min(8))).min(LONGEST_PAUSE);
-        let before = state.paces.insert(number, Pace { not_before: Instant::now() + pause, failures, complaint });
-        before.is_some_and(|before| before.failures > 0) != (failures > 0)
+        let pace = Pace { not_before: Instant::now() + pause, failures, complaint: complaint.clone() };
+        state.paces.insert(number, pace).and_then(|before| before.complaint) != complaint
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -120,15 +117,16 @@ impl Pools {
     }
 }
 
-/// Writes pools for ever.
+/// Writes pools until [`Workers::finish`](super::Workers::finish).
 pub async fn write(inner: &Inner) {
     let pools = &inner.pools;
-    loop {
+    while !inner.ending.has_begun() {
         pools.state().placement.leave(|number| inner.runs(&Worker::Pool(number).name()));
         let (due, next) = pools.due();
         if due.is_empty() {
             tokio::select! {
                 () = pools.wake.notified() => {}
+                () = inner.ending.begun() => {}
                 () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
             continue;
@@ -136,25 +134,27 @@ pub async fn write(inner: &Inner) {
         futures::stream::iter(due).for_each_concurrent(AT_ONCE, |number| write_one(inner, number)).await;
         inner.moved();
     }
+    inner.ended.begin();
 }
 
 async fn write_one(inner: &Inner, number: u32) {
     let Some(contents) = inner.pools.contents(number) else { return };
     let pool = Worker::Pool(number).name();
     let result = if contents.files.is_empty() { delete(inner, number).await } else { apply(inner, number, contents).await };
+    let (complaint, class) = match &result {
+        Ok(()) => (None, None),
+        Err(error) => (Some(error.to_string()), Some(error.class())),
+    };
+    class.into_iter().for_each(|class| inner.metrics.pool_failed(class));
+    if !inner.pools.went(number, complaint) {
+        return;
+    }
+    (inner.changed)(&pool);
     match result {
-        Ok(()) => {
-            if inner.pools.went(number, Ok(())) {
-                info!(pool, "pool written again");
-            }
-        }
+        Ok(()) => info!(pool, "pool written again"),
         // the one who leads will do it
-        Err(Error::NotLeading) => drop(inner.pools.went(number, Err(Error::NotLeading.to_string()))),
-        Err(error) => {
-            if inner.pools.went(number, Err(error.to_string())) {
-                warn!(pool, %error, "pool cannot be written; tried again");
-            }
-        }
+        Err(Error::NotLeading) => {}
+        Err(error) => warn!(pool, class = error.class().word(), %error, "pool cannot be written; tried again"),
     }
 }
 

@@ -100,6 +100,7 @@ fn done(inner: &Inner, kind: Kind, names: &HashSet<String>) {
 
 /// Has an object written again that someone else changed or deleted.
 fn repair(inner: &Inner, kind: Kind, worker: &Worker) {
+    inner.metrics.repaired(kind);
     info!(kind = kind.as_str(), name = worker.name(), "changed by someone else; made again as it should be");
     match worker {
         Worker::Pool(number) => inner.pools.touch(*number),

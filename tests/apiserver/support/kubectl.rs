@@ -49,7 +49,7 @@ impl Cluster {
     pub async fn define(&self, definition: &Value) {
         self.create(definition);
         let name = definition["metadata"]["name"].as_str().expect("it has a name");
-        // it fails while there are no conditions at all
+        // it fails at once where there is no condition at all yet
         self.until(&["wait", "--for=condition=Established", "--timeout=30s", "crd", name]).await;
         self.until(&["get", name, "-A"]).await;
     }

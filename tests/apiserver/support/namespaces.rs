@@ -1,11 +1,15 @@
 //! What a controller manager does for namespaces: the default ServiceAccount of a new one, and the end of one that is deleted.
 
 use super::Cluster;
-use super::it::eventually::{eventually, holds};
+use super::it::eventually::{eventually_within, holds};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
 use kube::discovery::{Discovery, Scope, verbs};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// How long finalizers of others may hold a namespace.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 impl Cluster {
     /// A new namespace whose name begins like this.
@@ -29,7 +33,7 @@ impl Cluster {
         let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
         namespaces.delete(name, &DeleteParams::default()).await.unwrap();
         let discovery = Discovery::new(client.clone()).run().await.unwrap();
-        eventually(&format!("nothing is left in namespace {name}"), async || {
+        eventually_within(PATIENCE, &format!("nothing is left in namespace {name}"), async || {
             let left = empty(&client, &discovery, name).await.map_err(|error| error.to_string())?;
             holds(left.is_empty(), || left.join(", "))
         })

@@ -2,13 +2,14 @@
 
 use super::Cluster;
 use super::audit::Mark;
-use super::it::client::Post;
+use super::it::client::{Post, get};
 use super::it::eventually::{eventually, eventually_within, holds};
 use super::it::pieces::{Ingest, address};
 use super::it::redis::Options as RedisOptions;
 use super::it::stored::{Stored, stored};
 use super::it::{Client, Pieces, Posthorn};
 use super::kubelet::{Kubelet, Options};
+use posthorn::bus::state::Snapshot;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is unusual about an installation.
 pub struct Plan {
+    /// The API server, if it is not a usual one with our definition.
+    pub cluster: Option<Cluster>,
     /// Flags of the operator.
     pub flags: Vec<String>,
     /// `posthorn.yaml`.
@@ -36,8 +39,6 @@ pub struct Plan {
     pub kubelet: Box<dyn FnOnce(Options) -> Options>,
     /// `POSTHORN_LOG` of every role.
     pub log: &'static str,
-    /// An API server that is there already.
-    pub cluster: Option<Cluster>,
 }
 
 impl Default for Plan {
@@ -74,7 +75,7 @@ pub struct World {
 }
 
 impl World {
-    /// The usual one.
+    /// The usual one. Its operator is in a pod `pod-1`.
     pub async fn start() -> World {
         World::of(Plan::default()).await
     }
@@ -105,7 +106,7 @@ impl World {
         std::fs::write(template.path().join("template.yaml"), pod.to_string()).unwrap();
         let kubelet = Kubelet::start(&cluster, kubelet(Options::of(RELEASE)));
         let (ingest, router) = (pieces.ingest().await, pieces.router().await);
-        let operator = start_operator(&pieces, &kubeconfig, &template, &flags, &[("POSTHORN_LOG", log)]);
+        let operator = start_operator(&pieces, &kubeconfig, &template, &flags, &[("POSTHORN_LOG", log), ("POSTHORN_POD_NAME", "pod-1")]);
         let mut world = World { operator, kubelet, ingest, router, pieces, cluster, kubeconfig, template, flags, log };
         world.operator.line("leading").await;
         world
@@ -115,6 +116,11 @@ impl World {
     pub fn another_operator(&self, failpoints: &str) -> Posthorn {
         let env = [("POSTHORN_FAILPOINTS", failpoints), ("POSTHORN_LOG", self.log)];
         start_operator(&self.pieces, &self.kubeconfig, &self.template, &self.flags, &env)
+    }
+
+    /// Starts one more operator, in a pod of this name.
+    pub fn operator_in(&self, pod: &str) -> Posthorn {
+        start_operator(&self.pieces, &self.kubeconfig, &self.template, &self.flags, &[("POSTHORN_POD_NAME", pod)])
     }
 
     /// Kills the operator and starts another one at once, which leads as soon as the lease of the first is taken to have ended: that is hastened here.
@@ -133,7 +139,7 @@ impl World {
 
     /// The admin port of the operator.
     pub async fn admin(&mut self) -> SocketAddr {
-        address(&self.operator.line("role=\"operator\"").await, "admin_listen")
+        admin_of(&mut self.operator).await
     }
 
     /// Applies a destination of namespace `shop` that tries for ever, soon again; `more` are further fields of its spec (`isolation: Dedicated, …`).
@@ -178,6 +184,54 @@ impl World {
         .await;
     }
 
+    /// Changes the spec of a destination (a merge patch).
+    pub fn patch(&self, name: &str, spec: &Value) {
+        let patch = json!({"spec": spec}).to_string();
+        self.cluster.ok(&["patch", "evd", name, "-n", SHOP, "--type=merge", "-p", &patch]);
+    }
+
+    /// The Deployment of a destination's worker, as its status names it.
+    pub fn worker(&self, name: &str) -> String {
+        self.cluster.value(SHOP, &format!("evd/{name}"), "{.status.worker.name}")
+    }
+
+    /// The plan that the worker of a destination reports to run.
+    pub async fn reported_plan(&self, name: &str) -> Option<String> {
+        let link = self.pieces.link().await;
+        posthorn::bus::state::snapshot(&link, "default", &self.uid(name)).await.unwrap().plan
+    }
+
+    /// Waits until nothing is left of a worker: Deployment, plan Secret, pods.
+    pub async fn gone(&self, worker: &str) {
+        let label = format!("posthorn.dev/worker={worker}");
+        eventually_within(PATIENCE, &format!("worker {worker} is gone"), async || {
+            let left = self.cluster.ok(&["get", "deployments,secrets,pods", "-n", RELEASE, "-l", &label, "-o", "name"]);
+            holds(left.trim().is_empty(), || format!("{left}; operator: {}", self.operator.log()))
+        })
+        .await;
+    }
+
+    /// A Deployment of the release namespace.
+    pub fn deployment(&self, worker: &str) -> Value {
+        self.cluster.json(&["get", "deployment", worker, "-n", RELEASE])
+    }
+
+    /// A number of the operator's metrics.
+    pub async fn metric(&mut self, metric: &str) -> f64 {
+        let admin = self.admin().await;
+        let page = String::from_utf8(get(admin, "/metrics").await.unwrap().body.to_vec()).unwrap();
+        let line = page.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' ')?.parse().ok());
+        line.unwrap_or_else(|| panic!("no {metric} in {page}"))
+    }
+
+    /// Ends the operator in good order and starts one with other flags.
+    pub async fn restart_operator(&mut self, flags: &[&str]) {
+        self.operator.terminate().await;
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        self.operator = self.another_operator("");
+        self.operator.line("leading").await;
+    }
+
     /// A destination as the API server has it.
     pub fn object(&self, name: &str) -> Value {
         self.cluster.json(&["get", "evd", name, "-n", SHOP])
@@ -199,12 +253,22 @@ impl World {
 
     /// Waits until a destination owes nothing and `count` events were put into its queue.
     pub async fn delivered(&self, name: &str, count: u64) {
-        eventually_within(PATIENCE, &format!("{name} has delivered {count} events"), async || {
-            let link = self.pieces.link().await;
-            let snapshot = posthorn::bus::state::snapshot(&link, "default", &self.uid(name)).await.map_err(|error| error.to_string())?;
+        self.delivered_by(&self.uid(name), count).await;
+    }
+
+    /// The same of a destination that is known by its UID, as while the API server is away.
+    pub async fn delivered_by(&self, uid: &str, count: u64) {
+        eventually_within(PATIENCE, &format!("{uid} has delivered {count} events"), async || {
+            let snapshot = self.snapshot(uid).await;
             holds(snapshot.settled == count && snapshot.backlog == 0, || format!("{snapshot:?}"))
         })
         .await;
+    }
+
+    /// How a destination does, by its UID.
+    pub async fn snapshot(&self, uid: &str) -> Snapshot {
+        let link = self.pieces.link().await;
+        posthorn::bus::state::snapshot(&link, "default", uid).await.unwrap()
     }
 
     /// The UID of a destination.
@@ -228,10 +292,26 @@ impl World {
         .await;
     }
 
+    /// Waits for an Event of a destination and returns its message.
+    pub async fn told(&self, name: &str, reason: &str) -> String {
+        let selector = format!("involvedObject.name={name},reason={reason}");
+        eventually_within(PATIENCE, &format!("an Event {reason} of {name}"), async || {
+            let events = self.cluster.json(&["get", "events", "-n", SHOP, "--field-selector", &selector]);
+            let message = events["items"][0]["message"].as_str().map(str::to_owned);
+            message.ok_or_else(|| format!("{}; operator: {}", self.events(name).join(" "), self.operator.log()))
+        })
+        .await
+    }
+
     /// What the operator has written since.
     pub fn writes_since(&self, mark: Mark) -> std::collections::BTreeMap<String, usize> {
         self.cluster.writes_since(mark, OPERATOR)
     }
+}
+
+/// The admin port of an operator.
+pub async fn admin_of(operator: &mut Posthorn) -> SocketAddr {
+    address(&operator.line("role=\"operator\"").await, "admin_listen")
 }
 
 /// A condition of an object; null if it has none of that type.

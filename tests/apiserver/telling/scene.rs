@@ -58,7 +58,7 @@ impl Scene {
         tokio::spawn(leader.run(shutdown.clone()));
         tokio::spawn(teller.run(shutdown.clone()));
         tokio::spawn(writer.run(shutdown.clone()));
-        tokio::spawn(Observer::new(board.clone(), settings, url, links.clone()).run(shutdown.clone()));
+        tokio::spawn(Observer::new(board.clone(), settings, url, links.clone(), OperatorMetrics::default()).run(shutdown.clone()));
         Scene { cluster, namespace, pieces, links, board, events, metrics, page, trouble, shutdown }
     }
 

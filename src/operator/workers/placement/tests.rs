@@ -13,6 +13,11 @@ struct Cluster(BTreeMap<u32, Files>);
 impl Cluster {
     fn write(&mut self, placement: &mut Placement, number: u32) {
         let contents = placement.contents(number).unwrap();
+        self.finish(placement, number, contents);
+    }
+
+    /// Ends a write: what is to be written may be another by now.
+    fn finish(&mut self, placement: &mut Placement, number: u32, contents: Contents) {
         assert_bounds(&contents.files);
         if contents.files.is_empty() {
             self.0.remove(&number);
@@ -183,14 +188,7 @@ proptest! {
                     begun = one_of_due(&placement, index).map(|number| (number, placement.contents(number).unwrap()));
                 }
                 Step::End => if let Some((number, contents)) = begun.take() {
-                    assert_bounds(&contents.files);
-                    if contents.files.is_empty() {
-                        cluster.0.remove(&number);
-                        placement.deleted(number);
-                    } else {
-                        cluster.0.insert(number, contents.files);
-                        placement.written(number, contents.revision);
-                    }
+                    cluster.finish(&mut placement, number, contents);
                 },
                 Step::Leave(stopped) => placement.leave(|number| number != u32::from(stopped)),
                 Step::Touch(number) => placement.touch(u32::from(number)),
@@ -216,8 +214,7 @@ proptest! {
             }
         }
         if let Some((number, contents)) = begun.take() {
-            cluster.0.insert(number, contents.files);
-            placement.written(number, contents.revision);
+            cluster.finish(&mut placement, number, contents);
         }
         cluster.flush(&mut placement, |_| true);
         let kept: BTreeMap<String, usize> =

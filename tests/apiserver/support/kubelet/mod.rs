@@ -46,9 +46,9 @@ pub struct Options {
     /// What a second of a kubelet's periods (refresh of a Secret, pause before a restart, progress deadline) is here: 0.1 is ten times as fast.
     /// Periods of grace are not shortened.
     pub pace: f64,
-    /// One in so many times a changed annotation comes before the new Secret, so that the old one is mounted once more; 0 for never.
+    /// Each so many'th time a changed annotation comes before the new Secret, so that the old one is mounted once more; 0 for never.
     pub overtaken: u64,
-    /// For what is random: moments and which annotation is overtaken.
+    /// For what is random: moments.
     pub seed: u64,
 }
 

@@ -39,6 +39,8 @@ pub struct Node {
     shared: Arc<Shared>,
     guard: Arc<Guard>,
     random: Random,
+    /// Changes of annotations of pods that were seen.
+    nudges: u64,
     runners: BTreeMap<String, Runner>,
 }
 
@@ -65,7 +67,7 @@ impl Node {
     /// Without pods.
     pub(super) fn new(client: &Client, options: &Options, shared: Arc<Shared>, guard: Arc<Guard>) -> Node {
         let pods = Api::namespaced(client.clone(), &options.namespace);
-        Node { pods, options: options.clone(), shared, guard, random: Random(options.seed), runners: BTreeMap::new() }
+        Node { pods, options: options.clone(), shared, guard, random: Random(options.seed), nudges: 0, runners: BTreeMap::new() }
     }
 
     /// Looks after each pod.
@@ -107,7 +109,8 @@ impl Node {
 
     /// Mounts what changed, if it is time or the pod's annotations have just changed.
     fn refresh(&mut self, runner: &mut Runner, is_nudged: bool, cache: &Cache) {
-        let late = is_nudged && self.options.overtaken > 0 && self.random.next().is_multiple_of(self.options.overtaken);
+        self.nudges += u64::from(is_nudged);
+        let late = is_nudged && self.options.overtaken > 0 && self.nudges.is_multiple_of(self.options.overtaken);
         for volume in runner.volumes.iter_mut().flatten() {
             if volume.due.is_none() && volume.is_behind(cache) {
                 volume.due = Some(Instant::now() + self.random.seconds(REFRESH.0, REFRESH.1, self.options.pace));
