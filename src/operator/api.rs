@@ -4,6 +4,7 @@ use super::error::Error;
 use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::config::InferConfigError;
+use kube::core::Status;
 use kube::{Client, Config};
 use std::future::Future;
 use std::time::Duration;
@@ -77,7 +78,13 @@ fn user_agent(identity: &str) -> HeaderValue {
 
 /// Whether the API server said that there is no such object.
 pub fn is_missing(error: &Error) -> bool {
-    matches!(error, Error::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if status.is_not_found()))
+    matches!(error, Error::Api { source, .. } if matches!(&**source, kube::Error::Api(status) if is_not_found(status)))
+}
+
+/// Whether the API server said that something is not there. [`Status::is_not_found`] knows a missing object only: that a whole API is not served is
+/// said in plain text, which gives no reason.
+pub fn is_not_found(status: &Status) -> bool {
+    status.code == 404 || status.is_not_found()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! How the API server serves the kinds that destinations refer to.
 
+use super::api::is_not_found;
 use super::references::Kind;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use kube::api::{ApiResource, GroupVersionKind};
@@ -67,7 +68,7 @@ impl Kinds {
 async fn ask(client: &Client, gvk: &GroupVersionKind) -> Result<Option<Served>, Error> {
     match discovery::pinned_kind(client, gvk).await {
         Ok((resource, capabilities)) => Ok(Some(Served { resource, namespaced: capabilities.scope == Scope::Namespaced })),
-        Err(Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(Error::Api(status)) if is_not_found(&status) => Ok(None),
         Err(Error::Discovery(DiscoveryError::MissingKind(_))) => Ok(None),
         Err(error) => Err(error),
     }

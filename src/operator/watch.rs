@@ -1,6 +1,6 @@
 //! The streams that say what changed.
 
-use super::api::call;
+use super::api::{call, is_not_found};
 use super::board::Key;
 use super::kinds::Served;
 use super::references::{Kind, References};
@@ -122,7 +122,7 @@ fn is_gone(error: &watcher::Error) -> bool {
     else {
         return false;
     };
-    status.is_not_found()
+    is_not_found(status)
 }
 
 /// Who has to look again after an event.
@@ -149,6 +149,9 @@ mod tests {
     use super::*;
     use crate::operator::references::{Target, Versions};
     use futures::{FutureExt, stream};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     fn key() -> Key {
         Key { namespace: "shop".into(), name: "x".into() }
@@ -175,6 +178,46 @@ mod tests {
         let woken = pin!(trigger.stream()).next().now_or_never().flatten();
         assert!(woken.is_none() || woken == Some(key()));
         woken.is_some()
+    }
+
+    /// An API server that holds nothing, and the heads of the requests that it gets.
+    async fn empty() -> (Client, UnboundedReceiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let config = kube::Config::new(format!("http://{}", listener.local_addr().expect("it is bound")).parse().expect("a URL"));
+        let (sender, heads) = unbounded_channel();
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((mut tcp, _)) = listener.accept().await {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(tcp.read_u8().await.expect("a whole request"));
+                }
+                let head = String::from_utf8(head).expect("text");
+                if !head.contains("watch=true") {
+                    let body = r#"{"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}"#;
+                    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+                    tcp.write_all(answer.as_bytes()).await.expect("it is read");
+                }
+                open.push(tcp);
+                drop(sender.send(head));
+            }
+        });
+        (Client::try_from(config).expect("a client"), heads)
+    }
+
+    #[tokio::test]
+    async fn secrets_are_listed_and_watched_without_their_contents() {
+        let (client, mut heads) = empty().await;
+        let references = References::default();
+        references.looking(&key(), Target { kind: Kind::Secret, namespace: "shop".into(), name: Some("s".into()) });
+        tokio::spawn(super::references(client, references, Trigger::default()));
+        for (request, kind) in [("limit=250", "PartialObjectMetadataList"), ("watch=true", "PartialObjectMetadata")] {
+            let head = heads.recv().await.expect("a request");
+            assert!(head.starts_with("GET /api/v1/secrets?") && head.contains(request), "{head}");
+            // nothing else is accepted in its place
+            let accept = head.lines().find_map(|line| line.strip_prefix("accept: ")).unwrap_or_default();
+            assert!(accept.contains(&format!("as={kind};")) && !accept.contains(','), "{head}");
+        }
     }
 
     #[tokio::test]

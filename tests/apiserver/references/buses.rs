@@ -64,7 +64,7 @@ async fn a_bus_is_read_only_by_those_whom_the_admin_lets_and_only_while_he_does(
     assert_eq!(world.condition("stranger", "Accepted", "False").await, "BusNotAllowed");
     eventually("its route is closed", async || {
         let route = route(&world, "team", "stranger");
-        holds(route.contains("Closed"), || route)
+        holds(route.contains(r#""state":"closed""#), || route)
     })
     .await;
     post(&world, 3).await;

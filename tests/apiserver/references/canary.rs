@@ -42,8 +42,11 @@ async fn places(world: &mut World) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> =
         world.pieces.redis.everything().into_iter().map(|(key, value)| (format!("redis {key}"), value)).collect();
     let mut admins = vec![world.admin().await, world.ingest.admin, address(&world.router.line("role=\"router\"").await, "admin_listen")];
+    admins.extend(world.kubelet.pods().values().filter_map(|pod| pod.admin));
+    for admin in admins {
+        found.extend(pages(admin).await);
+    }
     for (name, pod) in world.kubelet.pods() {
-        admins.extend(pod.admin);
         found.push((format!("log {name}"), world.kubelet.logs(&pod.deployment)));
         for file in ["environ", "cmdline"] {
             let text = std::fs::read(format!("/proc/{}/{file}", pod.pid.unwrap())).unwrap();
@@ -52,9 +55,6 @@ async fn places(world: &mut World) -> Vec<(String, String)> {
     }
     let logs = [("operator", world.operator.log()), ("router", world.router.log()), ("ingest", world.ingest.process.log())];
     found.extend(logs.into_iter().map(|(role, log)| (format!("log {role}"), log)));
-    for admin in admins {
-        found.extend(pages(admin).await);
-    }
     for kind in ["eventdestinations", "events", "deployments", "pods", "leases", "configmaps"] {
         found.push((format!("kubectl get {kind}"), world.cluster.ok(&["get", kind, "-A", "-o", "yaml"])));
     }
@@ -156,8 +156,8 @@ async fn secrets_reach_their_receiver_and_are_found_nowhere_but_in_plan_secrets(
     let mut places = places(&mut world).await;
     places.push(("log of the operator before".into(), before));
     let in_some = |name: &str, text: &str| places.iter().any(|place| place.0.contains(name) && place.1.contains(text));
-    let logs = ["log operator", "log of the operator before", "log router", "log ingest", "log posthorn-pool", "log posthorn-basic"];
-    let searched = logs.map(|log| (log, "TRACE")).into_iter();
+    let traced = ["log operator", "log of the operator before", "log posthorn-pool", "log posthorn-basic"].map(|log| (log, "TRACE"));
+    let searched = traced.into_iter().chain(["log router", "log ingest"].map(|log| (log, "DEBUG")));
     let stored = [("redis ph:", "event-3"), ("/metrics", "posthorn_"), ("kubectl get events", "InvalidSecret"), ("audit", "requestURI")];
     for (name, text) in searched.chain(stored) {
         assert!(in_some(name, text), "{name} was not searched");
