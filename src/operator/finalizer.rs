@@ -1,6 +1,6 @@
 //! Our finalizer: an object is not gone before what it holds in Redis and in the release namespace is.
 
-use super::api::{call, is_missing};
+use super::api::{FIELD_MANAGER, call, is_missing};
 use super::board::Key;
 use super::error::{Class, Error};
 use crate::api::EventDestination;
@@ -64,7 +64,7 @@ async fn remove_with_spec(client: &Client, key: &Key, metadata: &ObjectMeta) -> 
         "metadata": {"uid": metadata.uid, "resourceVersion": found.metadata.resource_version, "finalizers": finalizers},
         "spec": difference(&spec, &least),
     });
-    let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+    let (params, patch) = (ours(), Patch::Merge(patch));
     call(format!("remove finalizer and spec from EventDestination {key}"), api.patch_metadata(&key.name, &params, &patch)).await.map(drop)
 }
 
@@ -76,11 +76,15 @@ fn difference(from: &Value, to: &Value) -> Value {
     Value::Object(gone.chain(kept).collect())
 }
 
+fn ours() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
 /// The version makes it a conflict if anyone changed the list meanwhile, the UID if it is another object by now.
 async fn set(client: &Client, key: &Key, metadata: &ObjectMeta, finalizers: &[&str], doing: &str) -> Result<(), Error> {
     let api: Api<EventDestination> = Api::namespaced(client.clone(), &key.namespace);
     let patch = json!({"metadata": {"uid": metadata.uid, "resourceVersion": metadata.resource_version, "finalizers": finalizers}});
-    let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+    let (params, patch) = (ours(), Patch::Merge(patch));
     call(format!("{doing} EventDestination {key}"), api.patch_metadata(&key.name, &params, &patch)).await.map(drop)
 }
 

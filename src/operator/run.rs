@@ -6,13 +6,14 @@ use super::context::{Context, Watched, key_of};
 use super::events::Events;
 use super::leader::{Leader, Leadership, Lost, Standing};
 use super::metrics::OperatorMetrics;
+use super::objects::{self, Objects};
 use super::observe::Observer;
 use super::references::References;
 use super::routes::Routes;
 use super::status::StatusWriter;
 use super::trigger::Trigger;
 use super::workers::{self, Hooks, NoRedisUrl, Workers};
-use super::{OperatorConfig, api, objects, reconcile, sweep, watch};
+use super::{OperatorConfig, api, reconcile, sweep, watch};
 use crate::admin::{Gate, Readiness};
 use crate::bus::Supervisor;
 use crate::shutdown::Shutdown;
@@ -67,77 +68,100 @@ pub enum Ended {
 /// # Errors
 /// If workers could not be told where Redis is, or the lease was lost.
 pub async fn run(config: OperatorConfig, surroundings: Surroundings) -> Result<(), Ended> {
-    let Surroundings { client, links, metrics, readiness, shutdown } = surroundings;
-    let trigger = Trigger::default();
-    let (objects, watching) = objects::watch(client.clone(), trigger.clone(), readiness.gate("objects"));
-    let _watching = AbortOnDropHandle::new(tokio::spawn(watching));
-    let leader = Leader::new(client.clone(), &config.namespace, &config.identity, metrics.clone());
-    let (leadership, release) = (leader.leadership(), Shutdown::new());
-    let _standing = AbortOnDropHandle::new(tokio::spawn(stand(leadership.clone(), readiness.gate("lease"))));
-    let board = Board::new(config.settings.buses.keys().cloned());
-    let (workers, changes) = {
-        let (reports, told, leadership) = (board.clone(), board.clone(), leadership.clone());
+    let leader = Leader::new(surroundings.client.clone(), &config.namespace, &config.identity, surroundings.metrics.clone());
+    let standby = Standby::start(&config, &surroundings, leader.leadership())?;
+    let release = Shutdown::new();
+    let mut candidacy = AbortOnDropHandle::new(tokio::spawn(leader.run(release.clone())));
+    let ended = tokio::select! {
+        () = standby.lead(config, surroundings) => {
+            // nothing is written any more
+            release.begin();
+            candidacy.await
+        }
+        ended = &mut candidacy => ended,
+    };
+    ended.map_err(|_| Ended::Defect)?.map_err(Ended::from)
+}
+
+/// What runs from the beginning, and writes nothing.
+struct Standby {
+    objects: Objects,
+    trigger: Trigger,
+    board: Board,
+    workers: Workers,
+    changes: workers::Changes,
+    leadership: Leadership,
+    _tasks: [AbortOnDropHandle<()>; 2],
+}
+
+impl Standby {
+    fn start(config: &OperatorConfig, surroundings: &Surroundings, leadership: Leadership) -> Result<Standby, NoRedisUrl> {
+        let Surroundings { client, links: _, metrics, readiness, shutdown: _ } = surroundings;
+        let trigger = Trigger::default();
+        let (objects, watching) = objects::watch(client.clone(), trigger.clone(), readiness.gate("objects"));
+        let standing = stand(leadership.clone(), readiness.gate("lease"));
+        let board = Board::new(config.settings.buses.keys().cloned());
+        let (reports, told, may_write) = (board.clone(), board.clone(), leadership.clone());
         let hooks = Hooks {
             reported: Box::new(move |uid| reports.reported_plan(uid)),
             changed: Arc::new(move |worker| told.worker_changed(worker)),
-            may_write: Arc::new(move || leadership.leads()),
+            may_write: Arc::new(move || may_write.leads()),
             metrics: metrics.clone(),
         };
-        Workers::start(client.clone(), &config, hooks)?
-    };
-    let workers_listed = readiness.gate("workers");
-    workers_listed.set_waiting("Deployments and Secrets of workers are not listed yet");
-    let mut candidacy = AbortOnDropHandle::new(tokio::spawn(leader.run(release.clone())));
-    let begin = async {
-        let workers_known = async {
-            workers.listed().await;
-            workers_listed.set_ready();
-        };
-        tokio::join!(objects.listed(), workers_known);
-        leadership.wait_for_lead().await;
-        cluster_uid(&client).await
-    };
-    let cluster = tokio::select! {
-        cluster = begin => cluster,
-        ended = &mut candidacy => return ended.map_err(|_| Ended::Defect)?.map_err(Ended::from),
-        () = shutdown.begun() => {
-            release.begin();
-            return candidacy.await.map_err(|_| Ended::Defect)?.map_err(Ended::from);
-        }
-    };
-    let (events, teller) = Events::new(client.clone(), &config.identity, metrics.clone());
-    let context = Arc::new(Context {
-        began: tokio::time::Instant::now(),
-        board,
-        events,
-        backoff: Backoff::new(metrics.clone()),
-        routes: Routes::new(&cluster, &config.namespace),
-        client,
-        references: References::default(),
-        config,
-        store: objects.store,
-        trigger,
-        leadership,
-        links,
-        workers,
-        metrics,
-    });
-    let telling = tokio::spawn(teller.run(release.clone()));
-    let ended = tokio::select! {
-        () = work(Arc::clone(&context), changes, shutdown) => None,
-        ended = &mut candidacy => Some(ended),
-    };
-    if ended.is_none() {
-        context.workers.finish().await;
+        let (workers, changes) = Workers::start(client.clone(), config, hooks)?;
+        let _tasks = [tokio::spawn(watching), tokio::spawn(standing)].map(AbortOnDropHandle::new);
+        Ok(Standby { objects, trigger, board, workers, changes, leadership, _tasks })
     }
-    // nothing is written any more
-    release.begin();
-    let _ = telling.await;
-    let ended = match ended {
-        Some(ended) => ended,
-        None => candidacy.await,
-    };
-    ended.map_err(|_| Ended::Defect)?.map_err(Ended::from)
+
+    /// Waits until all is listed and this process leads.
+    async fn wait(&self, readiness: &Readiness) {
+        let gate = readiness.gate("workers");
+        gate.set_waiting("Deployments and Secrets of workers are not listed yet");
+        let workers = async {
+            self.workers.listed().await;
+            gate.set_ready();
+        };
+        tokio::join!(self.objects.listed(), workers);
+        self.leadership.wait_for_lead().await;
+    }
+
+    /// Does all that a leader does, once it leads, until told to end; what is under way is finished.
+    async fn lead(self, config: OperatorConfig, surroundings: Surroundings) {
+        let Surroundings { client, links, metrics, readiness, shutdown } = surroundings;
+        let begin = async {
+            self.wait(&readiness).await;
+            cluster_uid(&client).await
+        };
+        let cluster = tokio::select! {
+            cluster = begin => cluster,
+            () = shutdown.begun() => return,
+        };
+        let Standby { objects, trigger, board, workers, changes, leadership, _tasks } = self;
+        let (events, teller) = Events::new(client.clone(), &config.identity, metrics.clone());
+        let context = Arc::new(Context {
+            began: tokio::time::Instant::now(),
+            board,
+            events,
+            backoff: Backoff::new(metrics.clone()),
+            routes: Routes::new(&cluster, &config.namespace),
+            client,
+            references: References::default(),
+            config,
+            store: objects.store,
+            trigger,
+            leadership,
+            links,
+            workers,
+            metrics,
+        });
+        let told = Shutdown::new();
+        let telling = AbortOnDropHandle::new(tokio::spawn(teller.run(told.clone())));
+        work(Arc::clone(&context), changes, shutdown).await;
+        context.workers.finish().await;
+        told.begin();
+        // a panic there was logged already
+        let _ = telling.await;
+    }
 }
 
 /// Says on the gate where this process stands. One that stands by is ready: it could lead.
