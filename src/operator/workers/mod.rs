@@ -5,6 +5,7 @@
 //! Shared:    run ─▶ placement ─▶ pools, at most one write a second each ─▶ plan Secret with up to 64 plans, Deployment of one pod
 //!                      after a write ─▶ nudge: the pods' kubelets look at once ─▶ … until the plan is reported
 //! watch ─▶ memory: who changed what ─▶ the destination is reconciled, or the pool written again
+//!       └▶ health: a Deployment without a ready pod ─▶ pods: why not ─▶ its destinations say so
 //! ```
 //!
 //! A destination that moves between the two is first in the new place and then away from the old: its queue is read under a lease, so in between
