@@ -103,7 +103,7 @@ async fn unresolved(world: &World, name: &str, reason: &str) -> String {
     condition["message"].as_str().unwrap().to_owned()
 }
 
-/// `posthorn get` and the like are not run here; the operator must still run.
+/// The operator did not end over it.
 fn assert_runs(operator: &mut Posthorn) {
     assert!(operator.runs(), "the operator ended: {}", operator.log());
 }

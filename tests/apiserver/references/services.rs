@@ -3,11 +3,10 @@
 //! No name of a Service can be reached from here, so what is looked at is the address that the worker is given.
 
 use super::{apply, plan, resolved_to, unresolved};
+use crate::support::cluster::reference_grants;
 use crate::support::world::{Plan, SHOP};
 use crate::support::{Cluster, World};
 use serde_json::{Value, json};
-use std::path::Path;
-use std::process::Command;
 
 const PAY: &str = "pay";
 
@@ -95,20 +94,12 @@ async fn reference_grants_may_be_installed_later_and_go_again() {
     apply(&world, "billing", &json!({"ref": {"name": "billing", "namespace": PAY}}), &json!({}));
     let message = unresolved(&world, "billing", "RefNotPermitted").await;
     assert!(message.contains("knows no ReferenceGrants"), "{message}");
-    world.cluster.define(&grants()).await;
+    world.cluster.define(&reference_grants()).await;
     grant(&world, SHOP, "billing");
     resolved_to(&world, "billing", "http://billing.pay.svc/").await;
     world.cluster.delete(&["crd", "referencegrants.gateway.networking.k8s.io"]);
     unresolved(&world, "billing", "RefNotPermitted").await;
-    world.cluster.define(&grants()).await;
+    world.cluster.define(&reference_grants()).await;
     grant(&world, SHOP, "billing");
     resolved_to(&world, "billing", "http://billing.pay.svc/").await;
-}
-
-/// The CustomResourceDefinition of ReferenceGrant.
-fn grants() -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/apiserver.sh");
-    let printed = Command::new(script).arg("reference-grants").output().unwrap().stdout;
-    let file = String::from_utf8(printed).unwrap();
-    serde_saphyr::from_str(&std::fs::read_to_string(file.trim()).unwrap()).unwrap()
 }

@@ -41,9 +41,8 @@ impl Cluster {
     /// One of the test's own, which it may disturb.
     pub async fn start() -> Cluster {
         let cluster = Cluster::bare().await;
-        let grants = std::fs::read_to_string(script(&["reference-grants"])).unwrap();
         cluster.define(&posthorn::api::crd::crd_json()).await;
-        cluster.define(&serde_saphyr::from_str(&grants).unwrap()).await;
+        cluster.define(&reference_grants()).await;
         cluster
     }
 
@@ -180,6 +179,11 @@ fn start_etcd(guard: &Arc<Guard>, programs: &Path, port: u16) -> Process {
     command.args(["--listen-client-urls", &url, "--advertise-client-urls", &url, "--listen-peer-urls", "http://127.0.0.1:0"]);
     command.args(["--unsafe-no-fsync", "--log-level", "error", "--data-dir"]).arg(guard.file("etcd"));
     guard.spawn(&mut command, "etcd.log")
+}
+
+/// The CustomResourceDefinition of ReferenceGrant.
+pub fn reference_grants() -> serde_json::Value {
+    serde_saphyr::from_str(&std::fs::read_to_string(script(&["reference-grants"])).unwrap()).unwrap()
 }
 
 /// What `hack/apiserver.sh` prints.
