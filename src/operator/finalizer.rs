@@ -26,11 +26,25 @@ pub async fn add(client: &Client, key: &Key, metadata: &ObjectMeta) -> Result<()
     set(client, key, metadata, &finalizers, "add finalizer to").await
 }
 
-/// Takes it off. An object that is gone is all right.
+/// Takes it off. An object that is gone is all right. One that was changed meanwhile is read again: to clean up once more would tell once more of it.
 ///
 /// # Errors
 /// As [`add`].
 pub async fn remove(client: &Client, key: &Key, metadata: &ObjectMeta) -> Result<(), Error> {
+    match remove_from(client, key, metadata).await {
+        Err(error) if error.class() == Class::Conflict => {
+            let api: Api<EventDestination> = Api::namespaced(client.clone(), &key.namespace);
+            let found = call(format!("get EventDestination {key}"), api.get_metadata_opt(&key.name)).await?;
+            match found.filter(|found| found.metadata.uid == metadata.uid) {
+                Some(found) => remove_from(client, key, &found.metadata).await,
+                None => Ok(()),
+            }
+        }
+        result => result,
+    }
+}
+
+async fn remove_from(client: &Client, key: &Key, metadata: &ObjectMeta) -> Result<(), Error> {
     let finalizers = without_ours(metadata);
     let removed = match set(client, key, metadata, &finalizers, "remove finalizer from").await {
         Err(error) if error.class() == Class::Invalid => remove_with_spec(client, key, metadata).await,

@@ -33,7 +33,7 @@ async fn many_destinations_come_and_go_at_once_with_few_calls_each() {
     assert_eq!(pools.iter().sum::<usize>(), COUNT);
     assert!(pools.len() == COUNT.div_ceil(64) && pools.iter().all(|size| *size <= 64), "{pools:?}");
     let made = told(&world, "made", mark);
-    bound(&made, "patch eventdestinations", 1.0);
+    bound(&made, "patch eventdestinations", 1.1);
     bound(&made, "patch eventdestinations/status", 3.0);
     bound(&made, "create events", 1.0);
     bound(&made, "get secrets", 0.1);
@@ -69,7 +69,7 @@ async fn many_destinations_come_and_go_at_once_with_few_calls_each() {
     let gone = told(&world, "gone", mark);
     bound(&gone, "patch eventdestinations", 1.1);
     bound(&gone, "patch eventdestinations/status", 0.2);
-    bound(&gone, "create events", 1.0);
+    bound(&gone, "create events", 1.02);
     bound(&gone, "get eventdestinations", 0.1);
     println!("at rest: {rest:?}; operator: {} MiB at most", peak_memory(world.operator.pid()) / 1024);
     assert!(peak_memory(world.operator.pid()) < 200 * 1024, "a debug build needs this much");
