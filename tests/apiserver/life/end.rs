@@ -10,7 +10,7 @@ async fn an_operator_that_is_told_to_end_amid_work_finishes_what_is_under_way_an
     let mut world = World::start().await;
     let receiver = Receiver::start(Behaviour::ok()).await.unwrap();
     let names: Vec<String> = (0..60).map(|number| format!("d-{number}")).collect();
-    let isolation = |number: usize| if number % 4 == 0 { "isolation: Dedicated, suspend: true" } else { "isolation: Shared" };
+    let isolation = |number: usize| if number.is_multiple_of(4) { "isolation: Dedicated, suspend: true" } else { "isolation: Shared" };
     let all: Vec<String> = names.iter().enumerate().map(|(n, name)| destination(name, &receiver.url(), isolation(n))).collect();
     let second = world.operator_in("pod-2");
     world.cluster.apply(&all.join("\n---\n"));
