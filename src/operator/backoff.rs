@@ -48,7 +48,7 @@ impl Backoff {
             }
             (failing.failures, first)
         };
-        let delay = delay(class, failures, random());
+        let delay = delay(class.delays(), failures, random());
         tell(key, error, delay, if first { class.level() } else { Level::DEBUG });
         delay
     }
@@ -72,10 +72,9 @@ impl Backoff {
     }
 }
 
-/// The wait after failure number `failures` (from 1) in a row: half fixed, half random of what doubles up to the longest of the class. `random` is
+/// The wait after failure number `failures` (from 1) in a row: half fixed, half random of what doubles from the first up to the longest. `random` is
 /// from 0 to 1.
-fn delay(class: Class, failures: u32, random: f64) -> Duration {
-    let (first, longest) = class.delays();
+pub fn delay((first, longest): (Duration, Duration), failures: u32, random: f64) -> Duration {
     let whole = first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(longest);
     let half = whole / 2;
     half + half.mul_f64(random.clamp(0.0, 1.0))
@@ -98,7 +97,7 @@ fn tell(key: &Key, error: &Error, delay: Duration, level: Level) {
 }
 
 /// From 0 to 1.
-fn random() -> f64 {
+pub fn random() -> f64 {
     let mut bytes = [0u8; 4];
     aws_lc_rs::rand::fill(&mut bytes).expect("the system gives random bytes");
     f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
@@ -115,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_up_to_the_longest_of_the_class() {
-        let seconds = |class, failures| delay(class, failures, 1.0).as_secs_f64();
+        let seconds = |class: Class, failures| delay(class.delays(), failures, 1.0).as_secs_f64();
         let table = [
             (Class::Unavailable, 1, 1.0),
             (Class::Unavailable, 2, 2.0),
@@ -135,8 +134,8 @@ mod tests {
 
     #[test]
     fn half_of_the_wait_is_random() {
-        assert_eq!(delay(Class::Unavailable, 2, 0.0), Duration::from_secs(1));
-        assert_eq!(delay(Class::Unavailable, 2, 0.5), Duration::from_millis(1_500));
+        assert_eq!(delay(Class::Unavailable.delays(), 2, 0.0), Duration::from_secs(1));
+        assert_eq!(delay(Class::Unavailable.delays(), 2, 0.5), Duration::from_millis(1_500));
     }
 
     #[test]

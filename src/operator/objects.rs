@@ -3,6 +3,7 @@
 use super::api::call;
 use super::context::{Watched, key_of};
 use super::trigger::Trigger;
+use super::watch::Pauses;
 use crate::admin::Gate;
 use crate::api::{EventDestination, KIND};
 use futures::StreamExt;
@@ -53,7 +54,7 @@ pub fn watch(client: Client, trigger: Trigger, gate: Gate) -> (Objects, impl Fut
         let api: Api<Watched> = Api::all(client);
         let changes = watcher(api, watcher::Config::default())
             .inspect(|event| failing.tell(event))
-            .default_backoff()
+            .backoff(Pauses::default())
             .modify(|object| object.managed_fields_mut().clear())
             .reflect(writer)
             .applied_objects()

@@ -1,6 +1,7 @@
 //! The streams that say what changed.
 
 use super::api::{call, is_not_found};
+use super::backoff;
 use super::board::Key;
 use super::kinds::Served;
 use super::references::{Kind, References};
@@ -8,6 +9,7 @@ use super::trigger::Trigger;
 use futures::{Stream, StreamExt};
 use kube::Client;
 use kube::api::{Api, DynamicObject, PartialObjectMeta};
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, watcher::Config};
 use std::collections::HashMap;
@@ -25,6 +27,31 @@ const LOOK: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_secs(5);
 /// Objects in one page of a listing: what a watch holds at most.
 const PAGE: u32 = 250;
+
+/// First and longest pause before a watch that failed is tried again; half of it is random. What kube has goes up to a minute, for the sake of an
+/// API server with thousands of clients; here are a handful of watches, and a person who waits for an edit to be seen.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(800), Duration::from_secs(8));
+
+/// The pauses of one watch. A success begins anew.
+#[derive(Debug, Default)]
+pub struct Pauses {
+    failures: u32,
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.failures = self.failures.saturating_add(1);
+        Some(backoff::delay(PAUSES, self.failures, backoff::random()))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
 
 /// Watches the metadata of all objects of the kinds that destinations refer to, for as long as any does, and has each destination reconciled
 /// that has to look again. Keeps nothing of what it sees. Runs until dropped.
@@ -60,7 +87,7 @@ async fn follow(kind: Kind, client: Client, references: References, trigger: Tri
             trigger.many(references.all(&kind));
         }
         let api = Api::<PartialObjectMeta<DynamicObject>>::all_with(client.clone(), &served.resource);
-        let events = watcher(api, Config::default().page_size(PAGE)).default_backoff();
+        let events = watcher(api, Config::default().page_size(PAGE)).backoff(Pauses::default());
         take(&kind, &served.resource.kind, events, &references, &trigger).await;
         references.served().forget(&kind);
         trigger.many(references.all(&kind));

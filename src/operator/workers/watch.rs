@@ -5,6 +5,7 @@ use super::apply::version;
 use super::build::{SELECTOR, Worker};
 use super::health::Health;
 use super::memory::{Kind, Seen};
+use crate::operator::watch::Pauses;
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
@@ -41,7 +42,7 @@ pub async fn watch(inner: &Inner) {
     let config = || watcher::Config::default().labels(SELECTOR);
     let deployments = watcher::watcher(inner.objects.deployments.clone(), config());
     let secrets = watcher::watcher(inner.secrets.clone(), config());
-    futures::join!(follow(inner, deployments.default_backoff()), follow(inner, secrets.default_backoff()));
+    futures::join!(follow(inner, deployments.backoff(Pauses::default())), follow(inner, secrets.backoff(Pauses::default())));
 }
 
 async fn follow<K: Watched>(inner: &Inner, events: impl Stream<Item = watcher::Result<Event<K>>>) {

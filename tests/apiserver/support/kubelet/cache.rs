@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, Resource, ResourceExt};
+use posthorn::operator::watch::Pauses;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -122,7 +123,8 @@ fn follow<K>(
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let stream = watch(Api::<K>::namespaced(client.clone(), namespace), watcher::Config::default().labels(selector)).default_backoff();
+    let stream =
+        watch(Api::<K>::namespaced(client.clone(), namespace), watcher::Config::default().labels(selector)).backoff(Pauses::default());
     let (objects, changed, all) = (Arc::clone(objects), Arc::clone(changed), Arc::clone(all));
     AbortOnDropHandle::new(tokio::spawn(async move {
         let (mut stream, mut listed) = (stream.boxed(), Vec::new());
