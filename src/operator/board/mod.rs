@@ -22,8 +22,10 @@ use tokio::time::Instant;
 
 /// How often each destination is looked at.
 pub const LOOK: Duration = Duration::from_secs(10);
-/// At most so often at hints.
-pub const HINT: Duration = Duration::from_secs(1);
+/// At most so often at hints: a worker that begins gives two of them, one after the other.
+pub const HINT: Duration = Duration::from_millis(100);
+/// Pause after a look that failed.
+const FAILED: Duration = Duration::from_secs(1);
 
 /// All destinations. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -292,7 +294,7 @@ impl Board {
     pub fn not_observed(&self, look: &Look) {
         let mut state = self.state();
         if state.slots.get(&look.key).is_some_and(|slot| slot.epoch == look.epoch) {
-            state.looks.set_at_latest(&look.key, Instant::now() + HINT);
+            state.looks.set_at_latest(&look.key, Instant::now() + FAILED);
         }
         drop(state);
         self.0.looks.notify_one();
