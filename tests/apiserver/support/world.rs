@@ -9,6 +9,8 @@ use super::it::redis::Options as RedisOptions;
 use super::it::stored::{Stored, stored};
 use super::it::{Client, Pieces, Posthorn};
 use super::kubelet::{Kubelet, Options};
+use kube::api::{Api, ApiResource, DynamicObject};
+use posthorn::api::EventDestination;
 use posthorn::bus::state::Snapshot;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -72,6 +74,8 @@ pub struct World {
     template: TempDir,
     flags: Vec<String>,
     log: &'static str,
+    /// Polled without a process for each look.
+    destinations: Api<DynamicObject>,
 }
 
 impl World {
@@ -107,7 +111,9 @@ impl World {
         let kubelet = Kubelet::start(&cluster, kubelet(Options::of(RELEASE)));
         let (ingest, router) = (pieces.ingest().await, pieces.router().await);
         let operator = start_operator(&pieces, &kubeconfig, &template, &flags, &[("POSTHORN_LOG", log), ("POSTHORN_POD_NAME", "pod-1")]);
-        let mut world = World { operator, kubelet, ingest, router, pieces, cluster, kubeconfig, template, flags, log };
+        let kind = ApiResource::erase::<EventDestination>(&());
+        let destinations = Api::namespaced_with(cluster.client().await, SHOP, &kind);
+        let mut world = World { operator, kubelet, ingest, router, pieces, cluster, kubeconfig, template, flags, log, destinations };
         world.operator.line("leading").await;
         world
     }
@@ -234,7 +240,12 @@ impl World {
 
     /// A destination as the API server has it.
     pub fn object(&self, name: &str) -> Value {
-        self.cluster.json(&["get", "evd", name, "-n", SHOP])
+        let found = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(self.destinations.get(name)));
+        match found {
+            Ok(object) => serde_json::to_value(object).unwrap(),
+            // kubectl connects anew, and says what is wrong
+            Err(_) => self.cluster.json(&["get", "evd", name, "-n", SHOP]),
+        }
     }
 
     /// Posts events of these numbers, one after the other.
@@ -273,7 +284,7 @@ impl World {
 
     /// The UID of a destination.
     pub fn uid(&self, name: &str) -> String {
-        self.cluster.value(SHOP, &format!("evd/{name}"), "{.metadata.uid}")
+        self.object(name)["metadata"]["uid"].as_str().expect("every object has one").to_owned()
     }
 
     /// The reasons of the Events of a destination, in no order.
