@@ -6,10 +6,6 @@ cd "$(dirname "$0")/.."
 hack/apiserver.sh >/dev/null # before the tests, for it may have to be built
 hack/apiserver.sh reference-grants >/dev/null
 
-# most tests wait for other processes most of the time
-RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(getconf _NPROCESSORS_ONLN) * 2))}
-export RUST_TEST_THREADS
-
 if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --locked
     cargo test --locked --doc # nextest does not run documentation tests

@@ -19,6 +19,8 @@ async fn an_operator_that_finds_all_as_it_should_be_writes_nothing() {
     for name in ["shared", "alone"] {
         world.status(name, "delivered", &json!(5)).await;
         world.status(name, "backlog", &json!(0)).await;
+        // the last of what these events change
+        world.reason(name, "Delivering", "Idle").await;
     }
 
     world.operator.kill9();
