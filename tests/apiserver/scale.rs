@@ -7,7 +7,7 @@ use kube::api::{Api, ApiResource, DynamicObject, PostParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use posthorn::api::EventDestination;
 use posthorn::receiver::{Behaviour, Receiver};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -92,7 +92,7 @@ async fn watch(api: Api<DynamicObject>, routed: Times, ready: Times) {
     while let Some(event) = events.next().await {
         let Ok(Event::Apply(object) | Event::InitApply(object)) = event else { continue };
         let name = object.metadata.name.clone().unwrap_or_default();
-        let holds = |kind: &str| condition_of(&object.data, kind)["status"] == Value::from("True");
+        let holds = |kind: &str| condition_of(&object.data, kind)["status"] == "True";
         for (kind, times) in [("Routed", &routed), ("Ready", &ready)] {
             if holds(kind) {
                 times.lock().unwrap().entry(name.clone()).or_insert_with(Instant::now);
