@@ -27,6 +27,7 @@ pub mod generate;
 pub mod ingest;
 pub mod operator;
 pub mod plan;
+pub mod random;
 pub mod receiver;
 pub mod router;
 pub mod settings;

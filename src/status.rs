@@ -274,4 +274,4 @@ fn is_word(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,11 +1,15 @@
 //! Calls of the API server: each with a deadline, as the client has none, and with an error that says what was tried.
 
+use super::board::Key;
 use super::error::Error;
+use crate::api::EventDestination;
 use http::HeaderValue;
 use http::header::USER_AGENT;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{ApiResource, DynamicObject};
 use kube::config::InferConfigError;
 use kube::core::Status;
-use kube::{Client, Config};
+use kube::{Api, Client, Config};
 use std::future::Future;
 use std::time::Duration;
 
@@ -74,6 +78,21 @@ impl ApiServer {
 fn user_agent(identity: &str) -> HeaderValue {
     const PRODUCT: &str = concat!("posthorn-operator/", env!("CARGO_PKG_VERSION"));
     HeaderValue::try_from(format!("{PRODUCT} ({identity})")).unwrap_or(HeaderValue::from_static(PRODUCT))
+}
+
+/// Objects of a namespace whose spec is not looked at: one that does not parse has metadata and a status too.
+pub fn unparsed(client: &Client, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<EventDestination>(&()))
+}
+
+/// The metadata that the API server itself, not our memory, has of an object now; `None` if it is gone.
+///
+/// # Errors
+/// As [`call`].
+pub async fn metadata(client: &Client, key: &Key) -> Result<Option<ObjectMeta>, Error> {
+    let api: Api<EventDestination> = Api::namespaced(client.clone(), &key.namespace);
+    let found = call(format!("get EventDestination {key}"), api.get_metadata_opt(&key.name)).await?;
+    Ok(found.map(|object| object.metadata))
 }
 
 /// Whether the API server said that there is no such object.

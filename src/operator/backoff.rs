@@ -3,6 +3,7 @@
 use super::board::Key;
 use super::error::{Class, Error};
 use super::metrics::OperatorMetrics;
+use crate::random::random;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -72,11 +73,14 @@ impl Backoff {
     }
 }
 
-/// The wait after failure number `failures` (from 1) in a row: half fixed, half random of what doubles from the first up to the longest. `random` is
-/// from 0 to 1.
-pub fn delay((first, longest): (Duration, Duration), failures: u32, random: f64) -> Duration {
-    let whole = first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(longest);
-    let half = whole / 2;
+/// What doubles with each of so many failures in a row (from 1), from the first up to the longest.
+pub fn grown((first, longest): (Duration, Duration), failures: u32) -> Duration {
+    first.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1))).min(longest)
+}
+
+/// The wait after failure number `failures` (from 1) in a row: half fixed, half random of what it has [`grown`] to. `random` is from 0 to 1.
+pub fn delay(pauses: (Duration, Duration), failures: u32, random: f64) -> Duration {
+    let half = grown(pauses, failures) / 2;
     half + half.mul_f64(random.clamp(0.0, 1.0))
 }
 
@@ -94,13 +98,6 @@ fn tell(key: &Key, error: &Error, delay: Duration, level: Level) {
         Level::INFO => log!(info),
         _ => log!(debug),
     }
-}
-
-/// From 0 to 1.
-pub fn random() -> f64 {
-    let mut bytes = [0u8; 4];
-    aws_lc_rs::rand::fill(&mut bytes).expect("the system gives random bytes");
-    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ fn gone(object: Option<&EventDestination>, held: Deleted) -> Note {
     match drains {
         Some(_) if backlog == 0 => Note::normal("Drained", "Delete", format!("nothing waited any more; {removed}")),
         Some(object) => {
-            let timeout = object.spec.drain_timeout.as_deref().unwrap_or("5m");
+            let timeout = object.spec.drain_timeout.as_deref().unwrap_or(validate::DRAIN_TIMEOUT);
             Note::warning("Discarded", "Delete", format!("{removed}: they were not delivered within drainTimeout ({timeout})"))
         }
         None => Note::normal("Discarded", "Delete", removed),

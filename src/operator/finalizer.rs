@@ -1,11 +1,11 @@
 //! Our finalizer: an object is not gone before what it holds in Redis and in the release namespace is.
 
-use super::api::{FIELD_MANAGER, call, is_missing};
+use super::api::{FIELD_MANAGER, call, is_missing, unparsed};
 use super::board::Key;
 use super::error::{Class, Error};
 use crate::api::EventDestination;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
@@ -63,7 +63,7 @@ fn without_ours(metadata: &ObjectMeta) -> Vec<&str> {
 /// An object that an older, looser definition let in may be such that the API server takes no change of it at all, however small. So that it can go, its spec
 /// goes first: nobody needs it any more.
 async fn remove_with_spec(client: &Client, key: &Key, metadata: &ObjectMeta) -> Result<(), Error> {
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &key.namespace, &ApiResource::erase::<EventDestination>(&()));
+    let api = unparsed(client, &key.namespace);
     let found = call(format!("get EventDestination {key}"), api.get(&key.name)).await?;
     let finalizers = without_ours(&found.metadata);
     let spec = found.data.get("spec").cloned().unwrap_or_default();

@@ -3,7 +3,7 @@
 use super::api::call;
 use super::context::{Watched, key_of};
 use super::trigger::Trigger;
-use super::watch::Pauses;
+use super::watch::{Pauses, Telling};
 use crate::admin::Gate;
 use crate::api::{EventDestination, KIND};
 use futures::StreamExt;
@@ -50,10 +50,14 @@ pub fn watch(client: Client, trigger: Trigger, gate: Gate) -> (Objects, impl Fut
     let follow = async move {
         established(&client, &gate).await;
         gate.set_waiting(format!("{KIND}s are not listed yet"));
-        let mut failing = Failing::default();
+        let mut telling = Telling::new(
+            KIND,
+            "EventDestinations cannot be watched; trying again, what is known goes on",
+            "EventDestinations are watched again",
+        );
         let api: Api<Watched> = Api::all(client);
         let changes = watcher(api, watcher::Config::default())
-            .inspect(|event| failing.tell(event))
+            .inspect(|event| telling.tell(event))
             .backoff(Pauses::default())
             .modify(|object| object.managed_fields_mut().clear())
             .reflect(writer)
@@ -94,24 +98,4 @@ async fn established(client: &Client, gate: &Gate) {
 fn is_established(definition: &CustomResourceDefinition) -> bool {
     let conditions = definition.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.into_iter().any(|condition| condition.type_ == "Established" && condition.status == "True")
-}
-
-/// Tells once that watching fails, and once that it works again.
-#[derive(Default)]
-struct Failing(bool);
-
-impl Failing {
-    fn tell<K>(&mut self, event: &Result<watcher::Event<K>, watcher::Error>) {
-        match event {
-            Err(error) if !self.0 => {
-                tracing::warn!(error = %error, "{KIND}s cannot be watched; trying again, what is known goes on");
-                self.0 = true;
-            }
-            Ok(_) if self.0 => {
-                tracing::info!("{KIND}s are watched again");
-                self.0 = false;
-            }
-            _ => {}
-        }
-    }
 }

@@ -100,8 +100,9 @@ impl Observer {
             }
             match safety::check(link, declared).await {
                 Ok(concerns) => {
-                    found.push((declared, safety_of(&concerns)));
-                    buses.insert(name.clone(), safety_of(&concerns));
+                    let safety = safety_of(&concerns);
+                    found.push((declared, safety.clone()));
+                    buses.insert(name.clone(), safety);
                 }
                 Err(error) => tracing::debug!(%error, "whether redis keeps what it accepts cannot be checked"),
             }

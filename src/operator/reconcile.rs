@@ -1,7 +1,6 @@
 //! The driver: dereference → validate → apply → outcome. Level-based: each pass makes the whole object true, whatever happened before.
 
 use super::annotations::{self, Asked, PAUSED};
-use super::api::call;
 use super::board::{Applied, Key, Outcome, Reconciled};
 use super::cleanup::{self, Progress};
 use super::context::{Context, Watched, key_of};
@@ -9,13 +8,12 @@ use super::error::Error;
 use super::metrics::ReconcileResult;
 use super::validate::{self, Rejection, Validated};
 use super::workers::Destination;
-use super::{dereference, finalizer};
+use super::{api, dereference, finalizer};
 use crate::api::EventDestination;
 use crate::failpoint;
 use crate::plan;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::controller::Action;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -142,10 +140,8 @@ pub(super) async fn apply(context: &Context, key: &Key, wanted: Validated) -> Re
 
 /// Whether the API server itself, not our memory, has the object in this very generation.
 async fn is_newest(context: &Context, key: &Key, wanted: &Validated) -> Result<bool, Error> {
-    let api: Api<EventDestination> = Api::namespaced(context.client.clone(), &key.namespace);
-    let found = call(format!("get EventDestination {key}"), api.get_metadata_opt(&key.name)).await?;
-    let is_it = |metadata: &ObjectMeta| metadata.uid.as_ref() == Some(&wanted.uid) && metadata.generation == Some(wanted.route.rev);
-    Ok(found.is_some_and(|object| is_it(&object.metadata)))
+    let found = api::metadata(&context.client, key).await?;
+    Ok(found.is_some_and(|metadata| metadata.uid.as_ref() == Some(&wanted.uid) && metadata.generation == Some(wanted.route.rev)))
 }
 
 /// What ran before goes on, unless it has lost its place on the bus.
@@ -185,9 +181,8 @@ fn tell(context: &Context, object: &Watched, key: &Key, outcome: Outcome) {
 
 /// The same of an object whose spec does not parse. Its status does: what is in it must not be lost.
 async fn unreadable(context: &Context, key: &Key, metadata: &ObjectMeta, outcome: Outcome) -> Result<Reconciled, Error> {
-    let kind = ApiResource::erase::<EventDestination>(&());
-    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &key.namespace, &kind);
-    let found = call(format!("get EventDestination {key}"), api.get(&key.name)).await?;
+    let objects = api::unparsed(&context.client, &key.namespace);
+    let found = api::call(format!("get EventDestination {key}"), objects.get(&key.name)).await?;
     let status = found.data.get("status").and_then(|status| serde_json::from_value(status.clone()).ok());
     Ok(Reconciled {
         uid: metadata.uid.clone().unwrap_or_default(),

@@ -3,16 +3,15 @@
 //! What is missing or differs is reconciled. What belongs to nobody, and is ours, is deleted: but only after the API server itself has said that the object
 //! is gone, because what we watch may be behind.
 
-use super::api::call;
+use super::api;
 use super::board::{Key, Outcome};
-use super::context::{Context, key_of};
+use super::context::{Context, Watched, key_of};
 use super::error::{Error, NAME_TAKEN};
-use crate::api::EventDestination;
 use crate::bus::routing;
 use crate::plan::Route;
+use kube::ResourceExt;
 use kube::runtime::reflector::Store;
-use kube::{Api, Resource, ResourceExt};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,7 +84,7 @@ async fn sweep(context: &Context) -> Result<(), Error> {
 }
 
 /// Whether Redis holds something else than what was written last.
-fn differs(context: &Context, bus: &str, uid: &str, held: &std::collections::BTreeMap<String, Route>) -> bool {
+fn differs(context: &Context, bus: &str, uid: &str, held: &BTreeMap<String, Route>) -> bool {
     context.routes.last(uid).is_some_and(|(on, route)| on == bus && held.get(uid) != Some(&route))
 }
 
@@ -95,13 +94,12 @@ fn lacked_a_name(context: &Context, bus: &str, key: &Key) -> bool {
     context.board.get(key).is_some_and(|entry| entry.bus == bus && failed(&entry.outcome))
 }
 
-fn by_uid(store: &Store<super::context::Watched>) -> HashMap<String, Key> {
+fn by_uid(store: &Store<Watched>) -> HashMap<String, Key> {
     store.state().iter().filter_map(|object| Some((object.uid()?, key_of(&**object)))).collect()
 }
 
 /// Asks the API server itself.
 async fn is_gone(context: &Context, key: &Key, uid: &str) -> Result<bool, Error> {
-    let api: Api<EventDestination> = Api::namespaced(context.client.clone(), &key.namespace);
-    let found = call(format!("get EventDestination {key}"), api.get_metadata_opt(&key.name)).await?;
-    Ok(found.is_none_or(|object| object.meta().uid.as_deref() != Some(uid)))
+    let found = api::metadata(&context.client, key).await?;
+    Ok(found.is_none_or(|metadata| metadata.uid.as_deref() != Some(uid)))
 }

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::time::Duration;
 
 /// `drainTimeout` where none is given.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(300);
+pub const DRAIN_TIMEOUT: &str = "5m";
 
 /// All that is applied of one destination.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,7 +129,7 @@ pub fn drain_timeout(destination: &EventDestination) -> Duration {
         DeletionPolicy::Discard => Duration::ZERO,
         DeletionPolicy::Drain => {
             let given = destination.spec.drain_timeout.as_deref().and_then(|text| values::duration(text).ok());
-            given.unwrap_or(DRAIN_TIMEOUT)
+            given.unwrap_or_else(|| values::duration(DRAIN_TIMEOUT).expect("it is a duration"))
         }
     }
 }

@@ -6,6 +6,7 @@ use super::board::Key;
 use super::kinds::Served;
 use super::references::{Kind, References};
 use super::trigger::Trigger;
+use crate::random::random;
 use futures::{Stream, StreamExt};
 use kube::Client;
 use kube::api::{Api, DynamicObject, PartialObjectMeta};
@@ -43,13 +44,46 @@ impl Iterator for Pauses {
 
     fn next(&mut self) -> Option<Duration> {
         self.failures = self.failures.saturating_add(1);
-        Some(backoff::delay(PAUSES, self.failures, backoff::random()))
+        Some(backoff::delay(PAUSES, self.failures, random()))
     }
 }
 
 impl Backoff for Pauses {
     fn reset(&mut self) {
         self.failures = 0;
+    }
+}
+
+/// Says once that a watch fails, and once that it does not any more. That a listing begins is no success yet.
+#[derive(Debug)]
+pub struct Telling {
+    kind: String,
+    fails: &'static str,
+    again: &'static str,
+    failing: bool,
+}
+
+impl Telling {
+    /// Of a kind, with what is said.
+    pub fn new(kind: &str, fails: &'static str, again: &'static str) -> Telling {
+        Telling { kind: kind.to_owned(), fails, again, failing: false }
+    }
+
+    /// Takes note of what came.
+    pub fn tell<K>(&mut self, event: &watcher::Result<Event<K>>) {
+        let Telling { kind, fails, again, failing } = self;
+        match event {
+            Err(error) if !*failing => {
+                warn!(kind, %error, "{fails}");
+                *failing = true;
+            }
+            Err(_) | Ok(Event::Init) => {}
+            Ok(_) if *failing => {
+                info!(kind, "{again}");
+                *failing = false;
+            }
+            Ok(_) => {}
+        }
     }
 }
 
@@ -109,8 +143,7 @@ async fn served(kind: &Kind, client: &Client, references: &References) -> (Serve
     }
 }
 
-/// Takes the events of a watch to those whom they concern, until the kind is no longer served. Says once that the watch fails, and once that it
-/// does not any more.
+/// Takes the events of a watch to those whom they concern, until the kind is no longer served.
 async fn take(
     kind: &Kind,
     name: &str,
@@ -119,25 +152,14 @@ async fn take(
     trigger: &Trigger,
 ) {
     let mut events = pin!(events);
-    let mut failing = false;
+    let mut telling =
+        Telling::new(name, "cannot watch what destinations refer to; trying again", "watching what destinations refer to again");
     while let Some(event) = events.next().await {
         if event.as_ref().is_err_and(is_gone) {
             warn!(kind = name, "the API server no longer knows this kind, which destinations refer to");
             return;
         }
-        let fails = match &event {
-            Err(error) if !failing => {
-                warn!(kind = name, error = %error, "cannot watch what destinations refer to; trying again");
-                true
-            }
-            Err(_) | Ok(Event::Init) => failing,
-            Ok(_) if failing => {
-                info!(kind = name, "watching what destinations refer to again");
-                false
-            }
-            Ok(_) => false,
-        };
-        failing = fails;
+        telling.tell(&event);
         let Ok(event) = event else { continue };
         trigger.many(woken(kind, &event, references));
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 const CREATED: &str = "2026-01-02T03:04:05Z";
 
-fn route() -> Route {
+pub(crate) fn route() -> Route {
     Route {
         owner: String::new(),
         rev: 3,

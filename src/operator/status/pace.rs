@@ -1,5 +1,6 @@
 //! When which status may be written: at once on a transition, numbers now and then, all within one budget.
 
+use crate::operator::backoff;
 use crate::operator::board::{Key, Schedule};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -120,12 +121,11 @@ impl Pace {
         }
     }
 
-    /// It could not be written. `first` and `longest`: the pause after the first failure, doubled with each, and the longest.
-    pub fn failed(&mut self, key: &Key, (first, longest): (Duration, Duration), now: Instant) {
+    /// It could not be written. `pauses`: the one after the first failure, doubled with each, and the longest.
+    pub fn failed(&mut self, key: &Key, pauses: (Duration, Duration), now: Instant) {
         if let Some(object) = self.objects.get_mut(key) {
-            let pause = first.saturating_mul(2u32.saturating_pow(object.failures)).min(longest);
             object.failures = object.failures.saturating_add(1);
-            object.not_before = Some(now + pause);
+            object.not_before = Some(now + backoff::grown(pauses, object.failures));
             object.writing = false;
         }
     }

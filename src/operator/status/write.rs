@@ -3,15 +3,15 @@
 use super::make::make;
 use super::pace::{Change, Pace};
 use crate::api::status::Condition;
-use crate::api::{API_VERSION, EventDestination, EventDestinationStatus, KIND};
-use crate::operator::api::call;
+use crate::api::{API_VERSION, EventDestinationStatus, KIND};
+use crate::operator::api::{call, unparsed};
 use crate::operator::board::{Board, Entry, Key, Outcome};
 use crate::operator::error::{Class, Error};
 use crate::operator::events::Events;
 use crate::operator::leader::Leadership;
 use crate::operator::metrics::OperatorMetrics;
 use crate::shutdown::Shutdown;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::core::Status;
 use serde_json::json;
 use std::collections::HashSet;
@@ -202,11 +202,6 @@ async fn write(client: kube::Client, key: Key, before: Entry, status: EventDesti
     Written { key, before, status, result }
 }
 
-/// Objects whose spec is not looked at: one that does not parse has a status too.
-fn objects(client: &kube::Client, key: &Key) -> Api<DynamicObject> {
-    Api::namespaced_with(client.clone(), &key.namespace, &ApiResource::erase::<EventDestination>(&()))
-}
-
 /// Says in the status of an object what is wrong with it. Only what every status has: a merge owns beside later applies, which could not take out again
 /// what comes and goes.
 async fn merge(client: &kube::Client, key: &Key, uid: &str, status: &EventDestinationStatus) -> Result<(), Error> {
@@ -215,14 +210,14 @@ async fn merge(client: &kube::Client, key: &Key, uid: &str, status: &EventDestin
     let status = json!({"observedGeneration": status.observed_generation, "conditions": conditions});
     let patch = json!({"metadata": {"uid": uid}, "status": status});
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let request = async { objects(client, key).patch_status(&key.name, &params, &Patch::Merge(&patch)).await };
+    let request = async { unparsed(client, &key.namespace).patch_status(&key.name, &params, &Patch::Merge(&patch)).await };
     call(format!("patch status of EventDestination {key}"), request).await.map(drop)
 }
 
 /// Answers the uid of the object that has this status now.
 async fn apply(client: &kube::Client, key: &Key, status: &serde_json::Value) -> Result<String, Error> {
     let body = json!({"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": key.name}, "status": status});
-    let api = objects(client, key);
+    let api = unparsed(client, &key.namespace);
     let (params, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(&body));
     let object = call(format!("patch status of EventDestination {key}"), api.patch_status(&key.name, &params, &patch)).await?;
     Ok(object.metadata.uid.unwrap_or_default())

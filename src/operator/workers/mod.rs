@@ -185,7 +185,7 @@ impl Workers {
     pub async fn orphans(&self, known: impl Fn(&str) -> bool) -> Result<Vec<Destination>, Error> {
         self.inner.ready().await?;
         let mut found: HashSet<Destination> = self.inner.pools.destinations().into_iter().collect();
-        found.extend(self.inner.alone().into_iter().map(|(destination, _)| destination));
+        found.extend(self.inner.alone());
         found.retain(|destination| !known(&destination.uid));
         Ok(found.into_iter().collect())
     }
@@ -242,7 +242,7 @@ impl Inner {
                 None
             }
         };
-        let alone = self.alone().into_iter().any(|(other, _)| other.uid == *uid);
+        let alone = !self.names_alone(uid).is_empty();
         match plan.zip(pool.as_ref()).filter(|(_, pool)| alone && !(self.pools.is_written(uid) && self.runs(pool))) {
             // the worker of its own goes on until the pool runs
             Some((plan, _)) => {
@@ -275,20 +275,26 @@ impl Inner {
         Ok(())
     }
 
-    /// The objects that are for one destination alone, with their names.
-    fn alone(&self) -> HashSet<(Destination, String)> {
+    /// The destinations that have objects for themselves alone.
+    fn alone(&self) -> HashSet<Destination> {
         let memory = self.objects.memory();
-        let objects = memory.objects().filter_map(|(_, name, worker)| match worker {
-            Worker::Dedicated(destination) => Some((destination.clone(), name.to_owned())),
+        let destinations = memory.objects().filter_map(|(_, _, worker)| match worker {
+            Worker::Dedicated(destination) => Some(destination.clone()),
             Worker::Pool(_) => None,
         });
-        objects.collect()
+        destinations.collect()
+    }
+
+    /// The names of the objects that are for one destination alone.
+    fn names_alone(&self, uid: &str) -> HashSet<String> {
+        let memory = self.objects.memory();
+        let of_it = |worker: &Worker| matches!(worker, Worker::Dedicated(destination) if destination.uid == uid);
+        memory.objects().filter(|(_, _, worker)| of_it(worker)).map(|(_, name, _)| name.to_owned()).collect()
     }
 
     /// Deletes the objects that are for one destination alone, except those with this name.
     async fn delete_alone(&self, uid: &str, except: Option<&str>) -> Result<(), Error> {
-        let names: HashSet<String> =
-            self.alone().into_iter().filter(|(destination, _)| destination.uid == uid).map(|(_, name)| name).collect();
+        let names = self.names_alone(uid);
         for name in names.iter().filter(|name| Some(name.as_str()) != except) {
             self.objects.delete(name).await?;
             self.nudges.forget(name);

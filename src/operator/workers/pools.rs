@@ -3,8 +3,8 @@
 use super::Inner;
 use super::build::{Destination, Worker, uid_of_file};
 use super::placement::{Contents, Files, Placement, PlanFile};
-use crate::operator::api;
 use crate::operator::error::Error;
+use crate::operator::{api, backoff};
 use futures::StreamExt as _;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -107,7 +107,7 @@ impl Pools {
         let mut state = self.state();
         let failures = state.paces.get(&number).map_or(0, |pace| pace.failures);
         let failures = if complaint.is_some() { failures.saturating_add(1) } else { 0 };
-        let pause = (PACE * 2u32.saturating_pow(failures.saturating_sub(1).min(8))).min(LONGEST_PAUSE);
+        let pause = backoff::grown((PACE, LONGEST_PAUSE), failures);
         let pace = Pace { not_before: Instant::now() + pause, failures, complaint: complaint.clone() };
         state.paces.insert(number, pace).and_then(|before| before.complaint) != complaint
     }

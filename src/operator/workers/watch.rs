@@ -5,7 +5,7 @@ use super::apply::version;
 use super::build::{SELECTOR, Worker};
 use super::health::Health;
 use super::memory::{Kind, Seen};
-use crate::operator::watch::Pauses;
+use crate::operator::watch::{Pauses, Telling};
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
@@ -15,7 +15,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use std::collections::HashSet;
-use tracing::{info, warn};
+use tracing::info;
 
 /// An object of a worker, and for a Deployment how it does.
 trait Watched: ResourceExt {
@@ -47,13 +47,11 @@ pub async fn watch(inner: &Inner) {
 
 async fn follow<K: Watched>(inner: &Inner, events: impl Stream<Item = watcher::Result<Event<K>>>) {
     let mut events = std::pin::pin!(events);
-    let (mut listed, mut failing) = (HashSet::new(), false);
+    let mut listed = HashSet::new();
+    let mut telling = Telling::new(K::KIND.as_str(), "objects of workers cannot be watched; tried again", "watched again");
     while let Some(event) = events.next().await {
-        if failing && event.is_ok() {
-            info!(kind = K::KIND.as_str(), "watched again");
-        }
+        telling.tell(&event);
         match &event {
-            Err(error) if !failing => warn!(kind = K::KIND.as_str(), %error, "objects of workers cannot be watched; tried again"),
             Err(_) => {}
             Ok(Event::Init) => listed.clear(),
             Ok(Event::InitApply(object)) => {
@@ -64,7 +62,6 @@ async fn follow<K: Watched>(inner: &Inner, events: impl Stream<Item = watcher::R
             Ok(Event::Apply(object)) => there(inner, object),
             Ok(Event::Delete(object)) => gone(inner, object),
         }
-        failing = event.is_err();
     }
 }
 

@@ -1,11 +1,12 @@
 //! What follows a failed attempt: another one, or the end of that event as `onExhausted` says.
 
 use super::shift::Shift;
-use super::{End, fenced, random};
+use super::{End, fenced};
 use crate::bus::queue::{Answered, Burial, Buried, Fate, Streak};
 use crate::event::Sequence;
 use crate::failpoint;
 use crate::plan::{OnExhausted, Sink};
+use crate::random::random;
 use crate::worker::attempt::{Class, Failure, Level};
 use crate::worker::halt::{self, HaltReason};
 use crate::worker::held::Held;

@@ -1,7 +1,8 @@
 //! The rest that a destination is given, and its probes.
 
 use super::shift::Shift;
-use super::{End, done, random};
+use super::{End, done};
+use crate::random::random;
 use crate::worker::halt::HaltReason;
 use std::time::Duration;
 use tokio::time::Instant;

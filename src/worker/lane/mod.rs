@@ -128,10 +128,3 @@ fn done<T>(answered: Answered<T>) -> Result<Option<T>, End> {
         Answered::Fenced => Err(fenced()),
     }
 }
-
-/// From 0 to 1.
-fn random() -> f64 {
-    let mut bytes = [0u8; 4];
-    aws_lc_rs::rand::fill(&mut bytes).expect("the system gives random bytes");
-    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
-}

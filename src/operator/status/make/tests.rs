@@ -2,10 +2,8 @@ use super::*;
 use crate::api::spec::Isolation;
 use crate::api::status::WorkerStatus;
 use crate::event::Sequence;
-use crate::plan::{RouteState, Unresolved};
-use std::time::Duration;
+use crate::plan::Unresolved;
 
-const CREATED: &str = "2026-01-02T03:04:05Z";
 /// When the outcome was told, and a moment at which Redis was looked at.
 const SINCE: u64 = 1_780_000_000_000;
 const SEEN: u64 = 1_780_000_005_000;
@@ -15,19 +13,7 @@ fn at(ms: u64) -> Timestamp {
 }
 
 fn route(rev: i64) -> Route {
-    Route {
-        owner: "cluster".into(),
-        rev,
-        namespace: "default".into(),
-        name: "billing".into(),
-        created: CREATED.into(),
-        sink_uri: "https://billing.example/hooks".into(),
-        filters: Vec::new(),
-        state: RouteState::Open,
-        suspend: false,
-        dead_letter_max_age: Duration::from_secs(604_800),
-        unresolved: None,
-    }
+    Route { owner: "cluster".into(), rev, ..crate::status::tests::route() }
 }
 
 fn applied(rev: i64) -> Applied {
