@@ -68,6 +68,7 @@ plans=$home/plans
 mkdir "$plans"
 mirror_plans() {
     while sleep 1; do
+        # shellcheck disable=SC2016 # the $ are of the template
         kubectl get secret posthorn-pool-0 -n posthorn -o go-template='{{range $name, $plan := .data}}{{$name}} {{$plan}}{{"\n"}}{{end}}' \
             >"$home/secret" 2>/dev/null || : >"$home/secret"
         while read -r name plan; do
