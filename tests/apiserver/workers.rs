@@ -95,19 +95,43 @@ impl Release {
     }
 
     async fn holds(&self, name: &str, expected: &[(&str, &str)]) {
-        let expected: Vec<_> = expected.iter().map(|(uid, id)| ((*uid).to_owned(), (*id).to_owned())).collect();
-        eventually(&format!("Secret {name} holds {expected:?}"), async || {
-            let plans = self.plans(name).await?;
-            holds(plans == expected, || format!("{plans:?}"))
-        })
-        .await;
+        eventually(&format!("Secret {name} holds {expected:?}"), async || self.holding(name, expected).await).await;
+    }
+
+    async fn holding(&self, name: &str, expected: &[(&str, &str)]) -> Result<(), String> {
+        let plans = self.plans(name).await?;
+        let same = plans.iter().map(|(uid, id)| (uid.as_str(), id.as_str())).eq(expected.iter().copied());
+        holds(same, || format!("{plans:?}"))
     }
 
     async fn gone(&self, name: &str) {
-        eventually(&format!("{name} is gone"), async || {
-            let secret = self.secrets().get_opt(name).await.map_err(|error| error.to_string())?;
-            let deployment = self.deployments().get_opt(name).await.map_err(|error| error.to_string())?;
-            holds(secret.is_none() && deployment.is_none(), || "it is there".into())
+        eventually(&format!("{name} is gone"), async || self.without(name).await).await;
+    }
+
+    async fn without(&self, name: &str) -> Result<(), String> {
+        let secret = self.secrets().get_opt(name).await.map_err(|error| error.to_string())?;
+        let deployment = self.deployments().get_opt(name).await.map_err(|error| error.to_string())?;
+        holds(secret.is_none() && deployment.is_none(), || "it is there".into())
+    }
+
+    /// Runs the destination whenever it is told of, as the operator does, until the condition holds. What is told first may be of an
+    /// earlier change than the last one.
+    async fn follow(
+        &self,
+        workers: &Workers,
+        changes: &mut Changes,
+        it: &Destination,
+        id: &str,
+        isolation: Isolation,
+        mut until: impl AsyncFnMut() -> Result<(), String>,
+    ) {
+        use futures::{FutureExt as _, StreamExt as _};
+        eventually(&format!("{} follows in {}", it.name, self.namespace), async || {
+            while let Some(told) = changes.next().now_or_never() {
+                assert_eq!(told.as_ref(), Some(it));
+                run(workers, it, id, isolation).await;
+            }
+            until().await
         })
         .await;
     }
@@ -146,12 +170,6 @@ fn plan_with(Destination { uid, namespace, name }: &Destination, id: &str, uri: 
 
 async fn run(workers: &Workers, destination: &Destination, id: &str, isolation: Isolation) -> String {
     workers.run(destination, false, Some(&plan(destination, id)), isolation).await.unwrap().name.unwrap()
-}
-
-/// Waits for the next destination that is to be reconciled.
-async fn told(changes: &mut Changes) -> Destination {
-    use futures::StreamExt as _;
-    tokio::time::timeout(std::time::Duration::from_secs(20), changes.next()).await.expect("nothing was told").unwrap()
 }
 
 #[tokio::test]
@@ -193,22 +211,21 @@ async fn what_others_change_or_delete_is_told_and_repaired() {
 
     let emptied = json!({"data": {format!("{}.json", it.uid): null}});
     secrets.patch(&name, &PatchParams::default(), &Patch::Merge(emptied)).await.unwrap();
-    assert_eq!(told(&mut changes).await, it);
-    run(&workers, &it, "p1", Dedicated).await;
-    release.holds(&name, &[(&it.uid, "p1")]).await;
+    release.follow(&workers, &mut changes, &it, "p1", Dedicated, async || release.holding(&name, &[(&it.uid, "p1")]).await).await;
 
     for change in [json!({"spec": {"replicas": 0}}), json!({"metadata": {"labels": {"app.kubernetes.io/component": null}}})] {
         deployments.patch(&name, &PatchParams::default(), &Patch::Merge(change)).await.unwrap();
-        assert_eq!(told(&mut changes).await, it);
-        run(&workers, &it, "p1", Dedicated).await;
-        let found = deployments.get(&name).await.unwrap();
-        assert_eq!(found.labels()["app.kubernetes.io/component"], "worker");
-        assert_eq!(found.spec.unwrap().replicas, Some(1));
+        let repaired = async || {
+            let found = deployments.get(&name).await.map_err(|error| error.to_string())?;
+            let component = found.labels().get("app.kubernetes.io/component").cloned();
+            let replicas = found.spec.and_then(|spec| spec.replicas);
+            holds(component.as_deref() == Some("worker") && replicas == Some(1), || format!("{component:?}, {replicas:?}"))
+        };
+        release.follow(&workers, &mut changes, &it, "p1", Dedicated, repaired).await;
     }
     deployments.delete(&name, &DeleteParams::default()).await.unwrap();
-    assert_eq!(told(&mut changes).await, it);
-    run(&workers, &it, "p1", Dedicated).await;
-    deployments.get(&name).await.unwrap();
+    let there = async || deployments.get(&name).await.map(|_| ()).map_err(|error| error.to_string());
+    release.follow(&workers, &mut changes, &it, "p1", Dedicated, there).await;
 
     secrets.delete(&pool, &DeleteParams::default()).await.unwrap();
     release.holds(&pool, &[("uid-pooled", "p2")]).await;
@@ -271,23 +288,13 @@ async fn who_moves_is_in_the_new_place_before_it_leaves_the_old() {
     release.holds(&pool, &[(&it.uid, "p2")]).await;
     release.holds(&alone, &[(&it.uid, "p2")]).await;
     release.available(&pool, 1).await;
-    // a write of the pool tells too
-    eventually("it has moved into the pool", async || {
-        assert_eq!(told(&mut changes).await, it);
-        run(&workers, &it, "p2", Shared).await;
-        let found = release.deployments().get_opt(&alone).await.map_err(|error| error.to_string())?;
-        holds(found.is_none(), || "not yet".into())
-    })
-    .await;
-    release.gone(&alone).await;
+    release.follow(&workers, &mut changes, &it, "p2", Shared, async || release.without(&alone).await).await;
 
     run(&workers, &it, "p2", Dedicated).await;
     release.holds(&alone, &[(&it.uid, "p2")]).await;
     release.holds(&pool, &[(&it.uid, "p2")]).await;
     release.available(&alone, 1).await;
-    assert_eq!(told(&mut changes).await, it);
-    run(&workers, &it, "p2", Dedicated).await;
-    release.gone(&pool).await;
+    release.follow(&workers, &mut changes, &it, "p2", Dedicated, async || release.without(&pool).await).await;
 }
 
 #[tokio::test]
