@@ -14,6 +14,8 @@ pub enum Start {
     Latest,
     /// All that the bus still holds.
     Earliest,
+    /// Events accepted since then: milliseconds since the epoch.
+    Since(u64),
     /// A recorded position: a destination that is made again.
     Recorded(Sequence),
 }
@@ -85,6 +87,7 @@ pub async fn create(link: &Link, bus: &str, uid: &str, route: &Route, start: Sta
     let start = match start {
         Start::Latest => "latest".to_owned(),
         Start::Earliest => "earliest".to_owned(),
+        Start::Since(millis) => format!("since {millis}"),
         Start::Recorded(sequence) => sequence.to_string(),
     };
     link.hello(bus).await?;

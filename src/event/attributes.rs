@@ -125,7 +125,20 @@ impl Identity {
 
     /// The header `webhook-id`: `evt_` and 32 hexadecimal digits.
     pub fn webhook_id(&self) -> String {
-        let mut text = String::from("evt_");
+        self.written("evt_")
+    }
+
+    /// The header `webhook-id` of a batch: `bat_` and 32 hexadecimal digits, a hash of its members'.
+    pub fn webhook_id_of_all(members: impl Iterator<Item = Identity>) -> String {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        members.for_each(|member| hash.update(&member.0));
+        let mut first = [0; 16];
+        first.copy_from_slice(&hash.finish().as_ref()[..16]);
+        Identity(first).written("bat_")
+    }
+
+    fn written(&self, prefix: &str) -> String {
+        let mut text = String::from(prefix);
         for byte in self.0 {
             write!(text, "{byte:02x}").expect("writing to a string does not fail");
         }

@@ -106,6 +106,7 @@ pub fn validate(
         (Some(sequence), _) => routing::Start::Recorded(sequence),
         (None, plan::Start::Latest) => routing::Start::Latest,
         (None, plan::Start::Earliest) => routing::Start::Earliest,
+        (None, plan::Start::Since(millis)) => routing::Start::Since(millis),
     };
     let uid = destination.metadata.uid.clone().unwrap_or_default();
     Ok(Validated { uid, bus, start, route, plan, isolation: destination.spec.isolation.unwrap_or(config.workers.default) })

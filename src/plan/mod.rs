@@ -30,6 +30,12 @@ pub struct Plan {
     pub suspend: bool,
     /// Where events go.
     pub sink: Sink,
+    /// What is delivered in order, and how many requests may be in progress.
+    #[serde(default)]
+    pub ordering: Ordering,
+    /// Most requests in a period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
     /// How hard a delivery is tried.
     pub delivery: Delivery,
     /// Replicas of Redis that must have what was read and buried before anything later is sent (the bus's `durability.replicas`).
@@ -48,12 +54,45 @@ impl Plan {
             auth: sink.auth.as_ref().map(|auth| match auth {
                 Auth::Basic { username: _, password: _ } => Auth::Basic { username: blank(), password: blank() },
                 Auth::Bearer(_) => Auth::Bearer(blank()),
+                Auth::OAuth2(oauth2) => Auth::OAuth2(OAuth2 { client_secret: blank(), ..oauth2.clone() }),
             }),
+            client_certificate: sink.client_certificate.as_ref().map(|_| ClientCertificate { chain: String::new(), key: blank() }),
             signing: sink.signing.iter().map(|_| blank()).collect(),
             ..sink.clone()
         };
         Plan { sink: Sink::Http(sink), ..self.clone() }
     }
+}
+
+/// What is delivered in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all_fields = "camelCase")]
+pub enum Ordering {
+    /// The whole destination is one lane.
+    #[default]
+    Strict,
+    /// One lane for each value of an attribute; events without it share one.
+    PerKey {
+        /// The CloudEvents attribute.
+        key_attribute: String,
+        /// Most requests in progress at once.
+        max_in_flight: u32,
+    },
+    /// None; retries that are due go before new events.
+    Unordered {
+        /// Most requests in progress at once.
+        max_in_flight: u32,
+    },
+}
+
+/// Most requests in a period, spread evenly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Number of requests.
+    pub requests: u32,
+    /// The period.
+    #[serde(with = "millis")]
+    pub per: Duration,
 }
 
 /// Exactly one kind of sink.
@@ -79,8 +118,17 @@ pub struct HttpSink {
     pub headers: Vec<(String, Secret)>,
     /// Credentials sent with each request.
     pub auth: Option<Auth>,
+    /// Limits of one batch, where the format is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
     /// PEM certificates to trust instead of the system's.
     pub ca_bundle: Option<String>,
+    /// What is presented to the receiver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificate>,
+    /// Any certificate of the receiver is accepted, where the admin allows it.
+    #[serde(default)]
+    pub insecure_skip_verify: bool,
     /// Name expected in the receiver's certificate instead of the URL's host.
     pub server_name: Option<String>,
     /// Standard Webhooks secrets, newest first; all of them sign.
@@ -99,6 +147,30 @@ pub enum Format {
     Binary,
     /// One JSON object.
     Structured,
+    /// A JSON array of events.
+    Batch,
+}
+
+/// Limits of one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Batch {
+    /// Most events in one request.
+    pub max_events: usize,
+    /// Most bytes of one request's body; a single larger event is sent alone.
+    pub max_bytes: u64,
+    /// How long the first event waits for others; zero sends what is there.
+    #[serde(with = "millis")]
+    pub max_wait: Duration,
+}
+
+/// A certificate and its key, to be presented to the receiver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientCertificate {
+    /// PEM certificates, the client's own first.
+    pub chain: String,
+    /// PEM private key.
+    pub key: Secret,
 }
 
 /// Credentials for the `Authorization` header.
@@ -114,6 +186,25 @@ pub enum Auth {
     },
     /// A fixed token.
     Bearer(Secret),
+    /// A token that is asked for (RFC 6749, section 4.4).
+    #[serde(rename = "oauth2")]
+    OAuth2(OAuth2),
+}
+
+/// OAuth 2.0 client credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OAuth2 {
+    /// Token endpoint; https.
+    pub token_uri: String,
+    /// Client identifier.
+    pub client_id: String,
+    /// Client secret.
+    pub client_secret: Secret,
+    /// Scopes to ask for.
+    pub scopes: Vec<String>,
+    /// Audience to ask for.
+    pub audience: Option<String>,
 }
 
 /// How hard a delivery is tried, whatever the kind of sink.
@@ -140,6 +231,9 @@ pub struct Delivery {
     pub on_exhausted: OnExhausted,
     /// Most dead letters kept.
     pub max_dead_letters: u64,
+    /// Name of a destination of the same namespace and bus that dead letters are sent to as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letters_to: Option<String>,
 }
 
 /// How the wait between attempts grows.
@@ -214,9 +308,33 @@ pub struct Route {
     /// Dead letters older than this are removed.
     #[serde(with = "millis")]
     pub dead_letter_max_age: Duration,
+    /// Most that may wait, and what is dropped beyond it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<BacklogLimit>,
     /// What it refers to that is missing: its events are queued and wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unresolved: Option<Unresolved>,
+}
+
+/// Most that may wait for a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BacklogLimit {
+    /// Most events; `None` for no limit.
+    pub max_events: Option<u64>,
+    /// Most bytes; `None` for no limit.
+    pub max_bytes: Option<u64>,
+    /// What is dropped.
+    pub on_overflow: OnOverflow,
+}
+
+/// Which event is dropped when the backlog limit is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnOverflow {
+    /// The one that comes.
+    DropNewest,
+    /// The one that waits longest.
+    DropOldest,
 }
 
 /// Why no worker may run a destination yet, as shown to people.
@@ -245,6 +363,8 @@ pub enum Start {
     Latest,
     /// All that the bus still holds.
     Earliest,
+    /// Events accepted since then: milliseconds since the epoch.
+    Since(u64),
 }
 
 /// Durations as whole milliseconds.

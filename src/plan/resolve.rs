@@ -1,9 +1,10 @@
 //! From a valid `EventDestination` and the Secrets at hand to what a worker and the router run from.
 
 mod credentials;
+mod limits;
 mod sink;
 
-use super::{BackoffPolicy, Delivery, OnExhausted, Plan, Route, RouteState, Secret, Sink, Start, Unresolved};
+use super::{BackoffPolicy, Delivery, OnExhausted, Ordering, Plan, Route, RouteState, Secret, Sink, Start, Unresolved};
 use crate::api::not_yet::{self, Place};
 use crate::api::objects::Objects;
 use crate::api::spec::{self, EventDestination, EventDestinationSpec};
@@ -136,13 +137,13 @@ pub fn resolve(
     let EventDestinationSpec {
         bus,
         start_from,
-        start_time: _, // only with startFrom: Time, which is refused
+        start_time,
         suspend,
         filters,
         sink,
-        ordering: spec::Ordering { mode: _, key_attribute: _, max_in_flight: _ }, // only Strict is not refused, and it has no others
+        ordering,
         delivery,
-        limits: _,          // refused
+        limits,
         isolation: _,       // whose worker it is, not what the worker does
         deletion_policy: _, // read when it is deleted: `operator::validate::drain_timeout`
         drain_timeout: _,
@@ -159,15 +160,18 @@ pub fn resolve(
     };
     let delivery = problems.keep(resolve_delivery(delivery));
     let filters = problems.keep(resolve_filters(filters));
-    let (Some(sink), Some((delivery, dead_letter_max_age)), Some(filters)) = (sink, delivery, filters) else {
+    let limits = problems.keep(limits::resolve(limits.as_ref()));
+    let (Some(sink), Some((delivery, dead_letter_max_age)), Some(filters), Some((rate, limit))) = (sink, delivery, filters, limits) else {
         return Err(problems);
     };
     let mut route = route(&destination.metadata, sink::shown(&destination.spec.sink), filters, *suspend, dead_letter_max_age);
+    route.limit = limit;
     let plan = match sink {
         Ok((sink, sink_uri)) => {
             route.sink_uri = sink_uri;
             let (uid, bus, sink) = (uid.to_owned(), bus.clone(), Sink::Http(sink));
-            Ok(Plan { id: String::new(), uid, bus, namespace, name, suspend: *suspend, sink, delivery, replicas: 0 })
+            let (id, suspend, ordering) = (String::new(), *suspend, resolve_ordering(ordering));
+            Ok(Plan { id, uid, bus, namespace, name, suspend, sink, ordering, rate, delivery, replicas: 0 })
         }
         Err(problems) => {
             route.unresolved =
@@ -175,7 +179,12 @@ pub fn resolve(
             Err(problems)
         }
     };
-    let start = if *start_from == spec::StartFrom::Earliest { Start::Earliest } else { Start::Latest };
+    let start = match (start_from, start_time) {
+        (spec::StartFrom::Latest, _) => Start::Latest,
+        (spec::StartFrom::Earliest, _) => Start::Earliest,
+        (spec::StartFrom::Time, Some(time)) => Start::Since(u64::try_from(time.0.as_millisecond()).unwrap_or_default()),
+        (spec::StartFrom::Time, None) => return Err(vec![Problem::invalid("spec.startTime", "startTime is needed with startFrom: Time")]),
+    };
     Ok(Resolved { plan, route, bus: bus.clone(), start })
 }
 
@@ -191,6 +200,7 @@ fn route(metadata: &ObjectMeta, sink_uri: String, filters: Vec<Filter>, suspend:
         state: RouteState::Open,
         suspend,
         dead_letter_max_age,
+        limit: None,
         unresolved: None,
     }
 }
@@ -212,10 +222,23 @@ fn not_implemented(destination: &EventDestination, place: Place) -> Vec<Problem>
     found.into_iter().map(|found| Problem::new(found.path, Reason::NotImplemented, found.sentence)).collect()
 }
 
+/// Most requests in progress where the spec says nothing.
+const MAX_IN_FLIGHT: u32 = 8;
+
+fn resolve_ordering(spec::Ordering { mode, key_attribute, max_in_flight }: &spec::Ordering) -> Ordering {
+    let max_in_flight = max_in_flight.and_then(|most| u32::try_from(most).ok()).unwrap_or(MAX_IN_FLIGHT);
+    match mode {
+        spec::OrderingMode::Strict => Ordering::Strict,
+        spec::OrderingMode::PerKey => {
+            Ordering::PerKey { key_attribute: key_attribute.clone().unwrap_or_else(|| "partitionkey".into()), max_in_flight }
+        }
+        spec::OrderingMode::Unordered => Ordering::Unordered { max_in_flight },
+    }
+}
+
 fn resolve_delivery(delivery: &spec::Delivery) -> Result<(Delivery, Duration), Vec<Problem>> {
     let spec::Delivery { retry, backoff_policy, backoff_delay, backoff_max, timeout, max_event_age, on_exhausted, dead_letter } = delivery;
-    // `destination_ref` is refused.
-    let spec::DeadLetter { max_age, max_events, destination_ref: _ } = dead_letter;
+    let spec::DeadLetter { max_age, max_events, destination_ref } = dead_letter;
     let read =
         |field: &str, text: &str| values::duration(text).map_err(|error| vec![Problem::invalid(&format!("spec.delivery.{field}"), error)]);
     let delivery = Delivery {
@@ -235,6 +258,7 @@ fn resolve_delivery(delivery: &spec::Delivery) -> Result<(Delivery, Duration), V
             spec::OnExhausted::Drop => OnExhausted::Drop,
         },
         max_dead_letters: u64::try_from(*max_events).unwrap_or_default(),
+        dead_letters_to: destination_ref.as_ref().map(|spec::DestinationRef { name }| name.clone()),
     };
     Ok((delivery, read("deadLetter.maxAge", max_age)?))
 }
@@ -244,7 +268,10 @@ fn resolve_filters(filters: &[filter::Filter]) -> Result<Vec<Filter>, Vec<Proble
 }
 
 fn resolve_filter(filter: &filter::Filter, path: &str) -> Result<Filter, Vec<Problem>> {
-    let filter::Filter { exact, prefix, suffix, cel: _, all, any, not } = filter; // cel is refused
+    let filter::Filter { exact, prefix, suffix, cel, all, any, not } = filter;
+    if let Some(expression) = cel {
+        return Ok(Filter::Cel(expression.clone()));
+    }
     let many = |name: &str, nested: &[filter::Filter]| {
         nested.iter().enumerate().map(|(index, one)| resolve_filter(one, &format!("{path}.{name}[{index}]"))).collect::<Result<Vec<_>, _>>()
     };

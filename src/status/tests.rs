@@ -16,6 +16,7 @@ pub(crate) fn route() -> Route {
         state: RouteState::Open,
         suspend: false,
         dead_letter_max_age: Duration::from_secs(604_800),
+        limit: None,
         unresolved: None,
     }
 }

@@ -96,6 +96,7 @@ mod tests {
             max_event_age: None,
             on_exhausted: OnExhausted::DeadLetter,
             max_dead_letters: 100_000,
+            dead_letters_to: None,
         }
     }
 

@@ -109,6 +109,7 @@ mod tests {
             state: RouteState::Open,
             suspend: false,
             dead_letter_max_age: Duration::from_secs(1),
+            limit: None,
             unresolved: None,
         };
         let head = Head {

@@ -23,6 +23,22 @@ pub fn structured(event: &Event, sequence: Sequence) -> Result<Bytes, Undecodabl
     }
 }
 
+/// Events as one JSON array, each as [`structured`] makes it.
+///
+/// # Errors
+/// If a stored event is damaged.
+pub fn batched<'a>(events: impl Iterator<Item = (&'a Event, Sequence)>) -> Result<Bytes, Undecodable> {
+    let mut json = vec![b'['];
+    for (event, sequence) in events {
+        if json.len() > 1 {
+            json.push(b',');
+        }
+        json.extend_from_slice(&structured(event, sequence)?);
+    }
+    json.push(b']');
+    Ok(json.into())
+}
+
 fn envelope(event: &Event, sequence: Sequence) -> Bytes {
     let mut json = String::with_capacity(event.data.len() + 512);
     json.push('{');

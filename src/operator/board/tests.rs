@@ -18,6 +18,7 @@ fn route(rev: i64) -> Route {
         state: RouteState::Open,
         suspend: false,
         dead_letter_max_age: Duration::ZERO,
+        limit: None,
         unresolved: None,
     }
 }

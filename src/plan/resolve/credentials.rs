@@ -3,12 +3,14 @@
 use super::{Keep, Problem, Reason, Secret};
 use crate::api::objects::{Objects, SecretObject};
 use crate::api::sink::{SecretKeyRef, SecretRef};
-use crate::plan::Auth;
+use crate::plan::{Auth, ClientCertificate};
 use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Reads base64 with and without padding.
 const LENIENT: GeneralPurpose =
@@ -90,6 +92,22 @@ impl Vault<'_> {
         }
     }
 
+    /// Certificate and key of a Secret of type `kubernetes.io/tls` (keys tls.crt and tls.key, PEM).
+    pub(super) fn client_certificate(&self, path: &str, SecretRef { name }: &SecretRef) -> Result<ClientCertificate, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut part = |key: &str, check: fn(&str) -> bool, what: &str| {
+            let key = SecretKeyRef { name: name.clone(), key: key.to_owned() };
+            let text = self.text(path, &key).and_then(|text| if check(&text) { Ok(text) } else { Err(self.invalid(path, &key, what)) });
+            problems.keep(text.map_err(|problem| vec![problem]))
+        };
+        let chain = part("tls.crt", is_chain, "its value is no PEM certificate (-----BEGIN CERTIFICATE-----)");
+        let key = part("tls.key", |text| PrivateKeyDer::from_pem_slice(text.as_bytes()).is_ok(), "its value is no PEM private key");
+        match (chain, key) {
+            (Some(chain), Some(key)) => Ok(ClientCertificate { chain, key: Secret::new(key) }),
+            _ => Err(problems),
+        }
+    }
+
     /// A secret of Standard Webhooks: `whsec_` and 24 to 64 bytes for HMAC-SHA256, `whsk_` and a key of 32 or 64 bytes for ed25519.
     pub(super) fn signing_secret(&self, path: &str, key: &SecretKeyRef) -> Result<Secret, Problem> {
         let text = self.text(path, key)?;
@@ -103,6 +121,12 @@ impl Vault<'_> {
             (None, None) => refuse("a signing secret begins with whsec_ or whsk_"),
         }
     }
+}
+
+/// Whether a text is PEM certificates, at least one.
+fn is_chain(text: &str) -> bool {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    certificates.is_ok_and(|certificates| !certificates.is_empty())
 }
 
 /// Whether bytes are a seed, or a seed and the public key that belongs to it (RFC 8032).

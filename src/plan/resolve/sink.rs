@@ -5,12 +5,13 @@ use super::{Address, Keep, Problem, Reason, Secret, Surroundings};
 use crate::api::objects::Objects;
 use crate::api::rules;
 use crate::api::sink as spec;
-use crate::plan::{Auth, Format, HttpSink};
+use crate::plan::{Auth, Batch, ClientCertificate, Format, HttpSink, OAuth2};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use url::Url;
 
 const HTTP: &str = "spec.sink.http";
+const CLIENT_CERTIFICATE: &str = "spec.sink.http.tls.clientCertificateRef";
 
 /// Where events are sent.
 struct Receiver {
@@ -30,19 +31,7 @@ pub(super) fn resolve(
     let spec::Sink { http } = sink;
     let http = http.as_ref().ok_or_else(|| vec![Problem::invalid("spec.sink", "a sink needs http")])?;
     let vault = Vault { namespace, objects };
-    let spec::HttpSink {
-        uri,
-        uri_from,
-        r#ref,
-        format,
-        batch: _, // only with format: Batch, which is refused
-        headers,
-        auth,
-        tls,
-        signing,
-        retry_after_max,
-        halt_on_status_codes,
-    } = http;
+    let spec::HttpSink { uri, uri_from, r#ref, format, batch, headers, auth, tls, signing, retry_after_max, halt_on_status_codes } = http;
     let mut problems = Vec::new();
     let credentials = auth.is_some() || headers.iter().any(|header| header.value_from.is_some());
     let needs = Needs { credentials, tls: tls.is_some() };
@@ -57,21 +46,35 @@ pub(super) fn resolve(
     let auth = problems.keep(auth.as_ref().map(|auth| resolve_auth(auth, &vault)).transpose());
     let trust = problems.keep(resolve_tls(tls.as_ref(), &vault));
     let signing = problems.keep(resolve_signing(signing.as_ref(), &vault));
+    let format = problems.keep(resolve_format(*format, batch.as_ref()));
     let retry_after_max = problems
         .keep(crate::api::values::duration(retry_after_max).map_err(|error| vec![Problem::invalid("spec.sink.http.retryAfterMax", error)]));
-    match (receiver, headers, auth, trust, signing, retry_after_max) {
+    match (receiver, headers, auth, trust, signing, format, retry_after_max) {
         (
             Some(Receiver { uri, shown, in_cluster }),
             Some(headers),
             Some(auth),
-            Some((ca_bundle, server_name)),
+            Some(Trust { ca_bundle, client_certificate, server_name, insecure_skip_verify }),
             Some(signing),
+            Some((format, batch)),
             Some(retry_after_max),
         ) => {
-            let format = if *format == spec::Format::Structured { Format::Structured } else { Format::Binary };
             let halt_on_status_codes = halt_on_status_codes.iter().filter_map(|code| u16::try_from(*code).ok()).collect();
-            let sink =
-                HttpSink { uri, in_cluster, format, headers, auth, ca_bundle, server_name, signing, halt_on_status_codes, retry_after_max };
+            let sink = HttpSink {
+                uri,
+                in_cluster,
+                format,
+                batch,
+                headers,
+                auth,
+                ca_bundle,
+                client_certificate,
+                insecure_skip_verify,
+                server_name,
+                signing,
+                halt_on_status_codes,
+                retry_after_max,
+            };
             Ok((sink, shown))
         }
         _ => Err(problems),
@@ -161,30 +164,73 @@ fn resolve_headers(headers: &[spec::Header], vault: &Vault) -> Result<Vec<(Strin
     if problems.is_empty() { Ok(resolved) } else { Err(problems) }
 }
 
-fn resolve_auth(auth: &spec::Auth, vault: &Vault) -> Result<Auth, Vec<Problem>> {
-    let spec::Auth { basic, bearer, oauth2: _ } = auth; // oauth2 is refused
-    match (basic, bearer) {
-        (Some(spec::Basic { secret_ref }), _) => vault.basic("spec.sink.http.auth.basic.secretRef", secret_ref),
-        (None, Some(spec::Bearer { secret_key_ref })) => {
-            let path = "spec.sink.http.auth.bearer.secretKeyRef";
-            vault.token(path, secret_key_ref).map(Auth::Bearer).map_err(|problem| vec![problem])
-        }
-        (None, None) => Err(vec![Problem::invalid("spec.sink.http.auth", "auth needs basic or bearer")]),
+fn resolve_format(format: spec::Format, batch: Option<&spec::Batch>) -> Result<(Format, Option<Batch>), Vec<Problem>> {
+    match format {
+        spec::Format::Binary => Ok((Format::Binary, None)),
+        spec::Format::Structured => Ok((Format::Structured, None)),
+        spec::Format::Batch => Ok((Format::Batch, Some(resolve_batch(batch.unwrap_or(&spec::Batch::default()))?))),
     }
 }
 
-fn resolve_tls(tls: Option<&spec::Tls>, vault: &Vault) -> Result<(Option<String>, Option<String>), Vec<Problem>> {
-    let Some(tls) = tls else {
-        return Ok((None, None));
-    };
-    let spec::Tls { ca_bundle_ref, client_certificate_ref: _, server_name, insecure_skip_verify: _ } = tls; // both are refused
+fn resolve_batch(spec::Batch { max_events, max_bytes, max_wait }: &spec::Batch) -> Result<Batch, Vec<Problem>> {
+    let invalid = |field: &str, error: String| vec![Problem::invalid(&format!("{HTTP}.batch.{field}"), error)];
+    Ok(Batch {
+        max_events: usize::try_from(*max_events).unwrap_or_default().max(1),
+        max_bytes: max_bytes.bytes().map_err(|error| invalid("maxBytes", error.to_string()))?,
+        max_wait: crate::api::values::duration(max_wait).map_err(|error| invalid("maxWait", error.to_string()))?,
+    })
+}
+
+fn resolve_auth(auth: &spec::Auth, vault: &Vault) -> Result<Auth, Vec<Problem>> {
+    let spec::Auth { basic, bearer, oauth2 } = auth;
+    match (basic, bearer, oauth2) {
+        (Some(spec::Basic { secret_ref }), ..) => vault.basic("spec.sink.http.auth.basic.secretRef", secret_ref),
+        (_, Some(spec::Bearer { secret_key_ref }), _) => {
+            let path = "spec.sink.http.auth.bearer.secretKeyRef";
+            vault.token(path, secret_key_ref).map(Auth::Bearer).map_err(|problem| vec![problem])
+        }
+        (.., Some(oauth2)) => resolve_oauth2(oauth2, vault).map(Auth::OAuth2).map_err(|problem| vec![problem]),
+        (None, None, None) => Err(vec![Problem::invalid("spec.sink.http.auth", "auth needs basic, bearer or oauth2")]),
+    }
+}
+
+fn resolve_oauth2(oauth2: &spec::OAuth2, vault: &Vault) -> Result<OAuth2, Problem> {
+    let spec::OAuth2 { token_uri, client_id, client_secret_key_ref, scopes, audience } = oauth2;
+    let client_secret = vault.text("spec.sink.http.auth.oauth2.clientSecretKeyRef", client_secret_key_ref)?;
+    let token_uri = Url::parse(token_uri).map_err(|error| Problem::invalid("spec.sink.http.auth.oauth2.tokenURI", error))?;
+    Ok(OAuth2 {
+        token_uri: token_uri.into(),
+        client_id: client_id.clone(),
+        client_secret: Secret::new(client_secret),
+        scopes: scopes.clone(),
+        audience: audience.clone(),
+    })
+}
+
+/// Whom a connection trusts, and as whom it is made.
+#[derive(Default)]
+struct Trust {
+    ca_bundle: Option<String>,
+    client_certificate: Option<ClientCertificate>,
+    server_name: Option<String>,
+    insecure_skip_verify: bool,
+}
+
+fn resolve_tls(tls: Option<&spec::Tls>, vault: &Vault) -> Result<Trust, Vec<Problem>> {
+    let Some(tls) = tls else { return Ok(Trust::default()) };
+    let spec::Tls { ca_bundle_ref, client_certificate_ref, server_name, insecure_skip_verify } = tls;
     let mut problems = Vec::new();
     let bundle = problems.keep(ca_bundle_ref.as_ref().map(|reference| ca_bundle(reference, vault)).transpose().map_err(|one| vec![one]));
+    let certificate = client_certificate_ref.as_ref().map(|reference| vault.client_certificate(CLIENT_CERTIFICATE, reference));
+    let certificate = problems.keep(certificate.transpose());
     if server_name.as_deref().is_some_and(|name| ServerName::try_from(name).is_err()) {
         problems.push(Problem::invalid("spec.sink.http.tls.serverName", "not a host name or IP address"));
     }
-    match bundle {
-        Some(bundle) if problems.is_empty() => Ok((bundle, server_name.clone())),
+    match (bundle, certificate) {
+        (Some(ca_bundle), Some(client_certificate)) if problems.is_empty() => {
+            let (server_name, insecure_skip_verify) = (server_name.clone(), *insecure_skip_verify);
+            Ok(Trust { ca_bundle, client_certificate, server_name, insecure_skip_verify })
+        }
         _ => Err(problems),
     }
 }

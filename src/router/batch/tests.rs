@@ -42,6 +42,7 @@ fn target(wants: &[bool], start: u64, fill: Option<u64>) -> Target {
         state: RouteState::Open,
         suspend: false,
         dead_letter_max_age: Duration::ZERO,
+        limit: None,
         unresolved: None,
     };
     let at = |ms| Sequence { ms, seq: 0 };

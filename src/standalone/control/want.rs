@@ -50,9 +50,10 @@ impl From<plan::Resolved> for Destination {
     fn from(resolved: plan::Resolved) -> Destination {
         let plan::Resolved { plan, route, bus, start } = resolved;
         let (start, start_from) = match start {
-            plan::Start::Latest => (routing::Start::Latest, "Latest"),
-            plan::Start::Earliest => (routing::Start::Earliest, "Earliest"),
+            plan::Start::Latest => (routing::Start::Latest, "Latest".to_owned()),
+            plan::Start::Earliest => (routing::Start::Earliest, "Earliest".to_owned()),
+            plan::Start::Since(millis) => (routing::Start::Since(millis), format!("Time {millis}")),
         };
-        Destination { wanted: Wanted { bus, start, start_from: start_from.to_owned(), route }, plan: plan.map_err(text) }
+        Destination { wanted: Wanted { bus, start, start_from, route }, plan: plan.map_err(text) }
     }
 }

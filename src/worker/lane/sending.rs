@@ -125,7 +125,7 @@ impl Shift<'_, '_> {
         let attempt = Attempt { event, sequence: head.id, number, redriven: head.redriven };
         let send = async {
             failpoint::hit("worker.send", head.key());
-            self.sink.send(&attempt).await
+            self.sink.send(&[attempt]).await
         };
         let send = AssertUnwindSafe(send).catch_unwind();
         tokio::pin!(send);

@@ -16,13 +16,18 @@ fn plan(uid: &str, id: &str) -> Plan {
             format: Format::Binary,
             headers: Vec::new(),
             auth: None,
+            batch: None,
             ca_bundle: None,
+            client_certificate: None,
+            insecure_skip_verify: false,
             server_name: None,
             signing: Vec::new(),
             halt_on_status_codes: Vec::new(),
             retry_after_max: Duration::ZERO,
         }),
         replicas: 0,
+        ordering: Default::default(),
+        rate: None,
         delivery: Delivery {
             retry: Some(1),
             backoff_policy: BackoffPolicy::Constant,
@@ -32,6 +37,7 @@ fn plan(uid: &str, id: &str) -> Plan {
             max_event_age: None,
             on_exhausted: OnExhausted::Drop,
             max_dead_letters: 1,
+            dead_letters_to: None,
         },
     }
 }

@@ -49,15 +49,22 @@ impl Sink {
         }
     }
 
-    /// Sends one event.
+    /// Another one for the same receiver, for one more request in progress.
+    pub fn another(&self) -> Sink {
+        match self {
+            Sink::Http(http) => Sink::Http(Box::new(http.another())),
+        }
+    }
+
+    /// Sends events in one request: exactly one, unless the format is a batch. All of them are delivered, or none.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future aborts the request and closes its connection; the next send opens a new one. The receiver may have got
     /// the event.
-    pub async fn send(&mut self, attempt: &Attempt<'_>) -> Outcome {
+    pub async fn send(&mut self, attempts: &[Attempt<'_>]) -> Outcome {
         match self {
-            Sink::Http(http) => http.send(attempt).await,
+            Sink::Http(http) => http.send(attempts).await,
         }
     }
 

@@ -89,6 +89,7 @@ impl Scene {
             state: RouteState::Open,
             suspend: false,
             dead_letter_max_age: Duration::from_secs(3600),
+            limit: None,
             unresolved: None,
         }
     }

@@ -376,6 +376,7 @@ pub fn route(name: &str) -> Route {
         state: RouteState::Open,
         suspend: false,
         dead_letter_max_age: Duration::from_secs(60),
+        limit: None,
         unresolved: None,
         owner: String::new(),
     }

@@ -211,6 +211,7 @@ pub fn route(uid: &str, rev: i64, filters: Vec<Filter>) -> Route {
         state: RouteState::Open,
         suspend: false,
         dead_letter_max_age: Duration::from_secs(3600),
+        limit: None,
         unresolved: None,
     }
 }
@@ -223,7 +224,10 @@ pub fn plan(uid: &str, url: &str) -> Plan {
         format: Format::Binary,
         headers: Vec::new(),
         auth: None,
+        batch: None,
         ca_bundle: None,
+        client_certificate: None,
+        insecure_skip_verify: false,
         server_name: None,
         signing: Vec::new(),
         halt_on_status_codes: Vec::new(),
@@ -238,9 +242,12 @@ pub fn plan(uid: &str, url: &str) -> Plan {
         max_event_age: None,
         on_exhausted: OnExhausted::Block,
         max_dead_letters: 1000,
+        dead_letters_to: None,
     };
     let id = format!("{uid} {url}");
     Plan {
+        ordering: Default::default(),
+        rate: None,
         id,
         uid: uid.into(),
         bus: "default".into(),

@@ -17,6 +17,7 @@ fn route(name: &str) -> Route {
         state: RouteState::Open,
         suspend: false,
         dead_letter_max_age: Duration::from_secs(3600),
+        limit: None,
         unresolved: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::config::{ConfigError, Receiver};
 use super::sign::Keys;
-use crate::event;
+use crate::event::{self, Identity};
 use crate::plan::{self, Auth, Format, Secret};
 use crate::worker::attempt::{Attempt, Class, Failure};
 use base64::Engine as _;
@@ -35,7 +35,7 @@ impl Template {
             headers.push(custom_header(name, value)?);
         }
         if let Some(auth) = &plan.auth {
-            headers.push((header::AUTHORIZATION, authorization(auth)?));
+            headers.extend(authorization(auth)?.map(|value| (header::AUTHORIZATION, value)));
         }
         if !headers.iter().any(|(name, _)| name == header::USER_AGENT) {
             headers.push((header::USER_AGENT, USER_AGENT));
@@ -44,19 +44,26 @@ impl Template {
         Ok(Template { target: receiver.target.clone(), format: plan.format, headers, keys })
     }
 
-    /// The request for an attempt made now; signed anew each time.
-    pub(super) fn request(&self, attempt: &Attempt<'_>) -> Result<Request<Full<Bytes>>, Failure> {
-        let (mut headers, body) = self.content(attempt)?;
+    /// The request for an attempt made now; signed anew each time. Of one event, unless the format is a batch.
+    pub(super) fn request(&self, attempts: &[Attempt<'_>]) -> Result<Request<Full<Bytes>>, Failure> {
+        let first = attempts.first().ok_or_else(|| Failure::new(Class::Internal, "an attempt without an event"))?;
+        let (mut headers, body) = self.content(attempts, first)?;
         headers.reserve(self.headers.len() + 6);
         for (name, value) in &self.headers {
             headers.append(name, value.clone());
         }
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-        headers.insert(ATTEMPT, HeaderValue::from(attempt.number));
-        if attempt.redriven {
+        headers.insert(ATTEMPT, HeaderValue::from(attempts.iter().map(|attempt| attempt.number).max().unwrap_or(1)));
+        if attempts.iter().any(|attempt| attempt.redriven) {
             headers.insert(REDRIVEN, HeaderValue::from_static("true"));
         }
-        self.identify(&attempt.event.attributes.identity().webhook_id(), &mut headers, &body)?;
+        let identities = attempts.iter().map(|attempt| attempt.event.attributes.identity());
+        let id = if self.format == Format::Batch {
+            Identity::webhook_id_of_all(identities)
+        } else {
+            first.event.attributes.identity().webhook_id()
+        };
+        self.identify(&id, &mut headers, &body)?;
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.target.clone();
@@ -64,13 +71,15 @@ impl Template {
         Ok(request)
     }
 
-    fn content(&self, attempt: &Attempt<'_>) -> Result<(HeaderMap, Bytes), Failure> {
+    fn content(&self, attempts: &[Attempt<'_>], first: &Attempt<'_>) -> Result<(HeaderMap, Bytes), Failure> {
+        let typed = |media_type, body| (HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(media_type))]), body);
         let content = match self.format {
-            Format::Binary => event::http::binary(attempt.event, attempt.sequence),
-            Format::Structured => event::json::structured(attempt.event, attempt.sequence).map(|body| {
-                let media_type = HeaderValue::from_static("application/cloudevents+json");
-                (HeaderMap::from_iter([(header::CONTENT_TYPE, media_type)]), body)
-            }),
+            Format::Binary => event::http::binary(first.event, first.sequence),
+            Format::Structured => {
+                event::json::structured(first.event, first.sequence).map(|body| typed("application/cloudevents+json", body))
+            }
+            Format::Batch => event::json::batched(attempts.iter().map(|attempt| (attempt.event, attempt.sequence)))
+                .map(|body| typed("application/cloudevents-batch+json", body)),
         };
         content.map_err(undecodable)
     }
@@ -101,15 +110,17 @@ fn custom_header(name: &str, value: &Secret) -> Result<(HeaderName, HeaderValue)
     Ok((parsed, sensitive(line(value)).ok_or_else(wrong)?))
 }
 
-fn authorization(auth: &Auth) -> Result<HeaderValue, ConfigError> {
+/// The header, where it is the same for each request.
+fn authorization(auth: &Auth) -> Result<Option<HeaderValue>, ConfigError> {
     let value = match auth {
         Auth::Bearer(token) => format!("Bearer {}", line(token)),
         Auth::Basic { username, .. } if line(username).contains(':') => return Err(ConfigError::Auth),
         Auth::Basic { username, password } => {
             format!("Basic {}", STANDARD.encode(format!("{}:{}", line(username), line(password))))
         }
+        Auth::OAuth2(_) => return Ok(None),
     };
-    sensitive(&value).ok_or(ConfigError::Auth)
+    sensitive(&value).map(Some).ok_or(ConfigError::Auth)
 }
 
 /// A secret without the line break that files tend to end with.

@@ -12,13 +12,14 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{timeout, timeout_at};
 
 /// Sends events to one receiver.
 pub struct HttpSink {
-    template: Template,
-    connector: Connector,
+    template: Arc<Template>,
+    connector: Arc<Connector>,
     /// From connecting to the status line.
     timeout: Duration,
     idle_timeout: Duration,
@@ -31,18 +32,23 @@ impl HttpSink {
     pub fn new(plan: &plan::HttpSink, timeout: Duration, context: &SinkContext) -> Result<HttpSink, ConfigError> {
         let receiver = Receiver::parse(plan.uri.expose())?;
         Ok(HttpSink {
-            template: Template::new(&receiver, plan)?,
-            connector: Connector::new(&receiver, plan, context)?,
+            template: Arc::new(Template::new(&receiver, plan)?),
+            connector: Arc::new(Connector::new(&receiver, plan, context)?),
             timeout,
             idle_timeout: context.idle_timeout,
             kept: None,
         })
     }
 
-    /// Sends one event; see [`Sink::send`](crate::worker::sink::Sink::send).
-    pub async fn send(&mut self, attempt: &Attempt<'_>) -> Outcome {
+    /// Another one for the same receiver, with a connection of its own.
+    pub fn another(&self) -> HttpSink {
+        HttpSink { template: Arc::clone(&self.template), connector: Arc::clone(&self.connector), kept: None, ..*self }
+    }
+
+    /// Sends events; see [`Sink::send`](crate::worker::sink::Sink::send).
+    pub async fn send(&mut self, attempts: &[Attempt<'_>]) -> Outcome {
         let limit = self.timeout;
-        match timeout(limit, self.attempt(attempt)).await {
+        match timeout(limit, self.attempt(attempts)).await {
             Ok(outcome) => outcome.unwrap_or_else(Outcome::Failed),
             Err(_) => Outcome::Failed(Failure::new(Class::Timeout, format_args!("no complete answer within {limit:?}"))),
         }
@@ -59,13 +65,13 @@ impl HttpSink {
     }
 
     /// The connection is taken out of `self` meanwhile, so it is closed if the future is dropped.
-    async fn attempt(&mut self, attempt: &Attempt<'_>) -> Result<Outcome, Failure> {
-        let request = self.template.request(attempt)?;
+    async fn attempt(&mut self, attempts: &[Attempt<'_>]) -> Result<Outcome, Failure> {
+        let request = self.template.request(attempts)?;
         let request = match self.reusable().await {
             None => request,
             Some(connection) => match self.exchange(connection, request).await {
                 // the receiver closed it while we wrote: nothing was answered, so nothing is counted
-                Err(lost) if lost.unanswered => self.template.request(attempt)?,
+                Err(lost) if lost.unanswered => self.template.request(attempts)?,
                 outcome => return outcome.map_err(|lost| classify::lost(&lost)),
             },
         };

@@ -30,7 +30,10 @@ fn plan(uri: &str) -> plan::HttpSink {
         format: Format::Binary,
         headers: Vec::new(),
         auth: None,
+        batch: None,
         ca_bundle: None,
+        client_certificate: None,
+        insecure_skip_verify: false,
         server_name: None,
         signing: Vec::new(),
         halt_on_status_codes: vec![401, 403, 410],
@@ -54,7 +57,7 @@ fn event() -> Event {
 /// Sends one event as attempt `number`.
 async fn send(sink: &mut HttpSink, number: u32) -> Outcome {
     let sequence = Sequence { ms: 5, seq: 0 };
-    sink.send(&Attempt { event: &event(), sequence, number, redriven: false }).await
+    sink.send(&[Attempt { event: &event(), sequence, number, redriven: false }]).await
 }
 
 #[track_caller]

@@ -12,7 +12,7 @@ async fn sent(change: impl FnOnce(&mut plan::HttpSink), attempt: Attempt<'_>) ->
     let mut plan = plan(&server.url("/hooks?tenant=shop"));
     change(&mut plan);
     let mut sink = HttpSink::new(&plan, PATIENT, &context()).expect("a good plan");
-    assert_eq!(sink.send(&attempt).await, DELIVERED);
+    assert_eq!(sink.send(&[attempt]).await, DELIVERED);
     server.requests().remove(0)
 }
 
@@ -110,7 +110,7 @@ async fn each_attempt_is_signed_over_the_bytes_that_are_sent() {
 async fn an_event_that_is_no_request_is_undecodable_and_opens_no_connection() {
     let server = Server::answering(OK).await;
     let event = Event { content_type: Some("text/plain\r\nx: y".to_owned()), ..event() };
-    let outcome = sink(&server.url("/"), PATIENT).send(&attempt(&event)).await;
+    let outcome = sink(&server.url("/"), PATIENT).send(&[attempt(&event)]).await;
     assert_eq!(class(outcome), Class::Undecodable);
     assert_eq!(server.connections(), 0);
 }
@@ -149,7 +149,7 @@ async fn no_secret_is_ever_printed() {
     assert_eq!(class(outcome.clone()), Class::ConnectionRefused);
     let receiver = Receiver::parse(plan.uri.expose()).expect("a good URL");
     let template = Template::new(&receiver, &plan).expect("a good plan");
-    let headers = template.request(&attempt(&event())).expect("a request").headers().clone();
+    let headers = template.request(&[attempt(&event())]).expect("a request").headers().clone();
     for printed in [format!("{sink:?}"), format!("{plan:?}"), format!("{outcome:?}"), format!("{headers:?}")] {
         assert!(!printed.contains("canary"), "{printed}");
     }
