@@ -26,6 +26,7 @@ pub mod queue;
 pub mod routing;
 pub mod safety;
 mod scripts;
+pub mod servers;
 pub mod skip;
 pub mod state;
 pub mod states;
@@ -33,4 +34,5 @@ mod url;
 pub mod wake;
 
 pub use connection::{Error, Link, Supervisor};
+pub use servers::{Links, PerServer, Server, Servers};
 pub use url::{BadUrl, RedisUrl};

@@ -46,7 +46,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let tokens = args.tokens.open()?;
     let Some(role) = args.role.start("worker").await? else { return Ok(ExitCode::SUCCESS) };
     let config = WorkerConfig {
-        redis: role.redis.clone(),
+        servers: role.servers.clone(),
         plans: plans::watch(args.plans, role.shutdown.clone())?,
         sink: SinkContext::new(Policy { allow: args.egress_allow, deny: args.egress_deny, ..Policy::cluster_default() }),
         probe: args.halt_probe.0.map_or(DEFAULT_PROBE, |time| time.0),

@@ -290,7 +290,7 @@ impl Facts<'_> {
         match self.storage {
             Storage::Unknown => not_checked(),
             Storage::Unreachable { message, .. } => self.finding(ConditionStatus::Unknown, REDIS_UNAVAILABLE, message),
-            Storage::Reachable { buses, .. } => match buses.get(&self.entry.bus) {
+            Storage::Reachable { safety, .. } => match safety {
                 None => not_checked(),
                 Some(Safety::Safe) => self.finding(ConditionStatus::True, "Safe", ""),
                 Some(Safety::Unverified { message }) => self.finding(ConditionStatus::Unknown, "Unverified", message),
