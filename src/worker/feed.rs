@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 /// Read ahead at once, about; where many events make one request, so much for each.
 const AHEAD_BYTES: usize = 256 << 10;
-/// Successes that a crash may repeat: so many, and none older than this.
+/// Successes that a crash may repeat: so many, or twice as many as may be sent at once, and none older than this.
 const UNSETTLED: usize = 64;
 const UNSETTLED_AGE: Duration = Duration::from_secs(5);
 /// While requests follow each other, so many successes or so much time make one settlement: one for each would double the trips to Redis.
@@ -225,7 +225,7 @@ impl Feed {
     pub fn may_start(&self) -> bool {
         let old = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() > UNSETTLED_AGE);
         self.may_send()
-            && self.unsettled.len() + self.in_settle.len() + self.lanes.flying() < UNSETTLED
+            && self.unsettled.len() + self.in_settle.len() + self.lanes.flying() < UNSETTLED.max(2 * self.lanes.most_flying())
             && !old(self.unsettled_since)
             && !old(self.settle_since)
     }

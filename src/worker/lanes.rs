@@ -163,6 +163,11 @@ impl<B: Body> Lanes<B> {
         self.flying
     }
 
+    /// Most events being sent.
+    pub fn most_flying(&self) -> usize {
+        self.most_flying * self.most.events
+    }
+
     /// Whether a lane waits for a person.
     pub fn is_blocked(&self) -> bool {
         self.blocked > 0
@@ -192,7 +197,7 @@ impl<B: Body> Lanes<B> {
             Order::Unordered => ahead - common,
             // more of them only help where a request could start
             Order::PerKey if self.lists.ready() > ahead / 2 || self.is_full() => 0,
-            Order::PerKey if self.flying >= self.most_flying * self.most.events && held - self.flying > ahead / 2 => 0,
+            Order::PerKey if self.flying >= self.most_flying() && held - self.flying > ahead / 2 => 0,
             Order::PerKey => ahead.min(MAX_HELD - held),
         }
     }

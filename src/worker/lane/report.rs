@@ -8,6 +8,10 @@ use tokio::time::Instant;
 /// State is reported at most so often, gauges are set so often.
 const REPORT: Duration = Duration::from_secs(1);
 
+/// Said with the state KeyBacklogFull.
+const BACKLOG_FULL: &str =
+    "10000 events of keys that wait are held; events behind them are not read until some of those are delivered or given up";
+
 impl Shift<'_, '_> {
     fn state(&self) -> &'static str {
         if self.plan.suspend {
@@ -43,7 +47,8 @@ impl Shift<'_, '_> {
             return Ok(());
         }
         let message = match state {
-            "Halted" | "Retrying" | "Blocked" | "KeyBacklogFull" => self.message.as_str(),
+            "KeyBacklogFull" => BACKLOG_FULL,
+            "Halted" | "Retrying" | "Blocked" => self.message.as_str(),
             _ => "",
         };
         done(self.feed.tenure().report(state, message, &self.plan.id, self.plan.ordering.as_str(), self.asked.as_deref()).await?)?;
