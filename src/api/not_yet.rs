@@ -74,8 +74,6 @@ static ALL: LazyLock<Vec<NotYet>> = LazyLock::new(|| {
             |it| it == true,
             "tls.insecureSkipVerify is not there yet; trust the receiver's certificate by caBundleRef",
         ),
-        NotYet::new("spec.ordering.mode", |it| it != "Strict", "ordering.mode PerKey and Unordered are not there yet; use Strict")
-            .with(&["spec.ordering.keyAttribute", "spec.ordering.maxInFlight"]),
         NotYet::new("spec.delivery.deadLetter.destinationRef", present, "deadLetter.destinationRef is not there yet; leave it out"),
         NotYet::new("spec.limits.rate", present, "limits.rate is not there yet; leave it out"),
         NotYet::new("spec.limits.backlog", present, "limits.backlog is not there yet; leave it out"),

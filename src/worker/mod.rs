@@ -15,6 +15,7 @@ pub mod guard;
 pub mod halt;
 pub mod held;
 pub mod lane;
+pub mod lanes;
 pub mod plans;
 pub mod retry;
 pub mod sink;

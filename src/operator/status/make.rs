@@ -321,7 +321,7 @@ impl Facts<'_> {
         let unavailable = || needed.iter().map(|(_, (finding, _))| finding).find(|finding| finding.reason == REDIS_UNAVAILABLE);
         match missing(ConditionStatus::False).or_else(unavailable).or_else(|| missing(ConditionStatus::Unknown)) {
             Some(first) => self.finding(first.status, &first.reason, missing_text(needed)),
-            None if matches!(delivering.reason.as_str(), "Halted" | "Blocked") => delivering.clone(),
+            None if matches!(delivering.reason.as_str(), "Halted" | "Blocked" | "KeyBacklogFull") => delivering.clone(),
             None => self.finding(ConditionStatus::True, "Ready", ""),
         }
     }
