@@ -106,6 +106,7 @@ impl Workers {
     pub fn start(client: Client, config: &OperatorConfig, hooks: Hooks) -> Result<(Workers, Changes), NoRedisUrl> {
         let Hooks { reported, changed, may_write, metrics } = hooks;
         let template = Template::new(config.workers.template.clone(), &config.workers.image, config.redis.without_password())?;
+        let template = if config.workers.allow_insecure_tls { template.with_insecure_tls() } else { template };
         let (pods, secrets) = (Api::namespaced(client.clone(), &config.namespace), Api::namespaced(client.clone(), &config.namespace));
         let pods = Arc::new(Pods::new(pods, Arc::clone(&changed)));
         let (changes, receiver) = unbounded();

@@ -41,7 +41,7 @@ impl Shift<'_, '_> {
                 self.until_probe()
             }
             // a halted destination keeps its backlog, whatever the retry limit says
-            _ if self.halted.is_some() && failure.class.level() != Level::Event => {
+            _ if self.halted.is_some() && failure.class.level() != Level::Event && failure.class != Class::BuriedByReceiver => {
                 self.still_halted().await?;
                 self.until_probe()
             }

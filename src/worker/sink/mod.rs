@@ -20,6 +20,8 @@ pub struct SinkContext {
     pub resolver: Resolver,
     /// Certificate authorities and TLS configurations.
     pub trust: Arc<Trust>,
+    /// Whether a destination may accept any certificate (`tls.insecureSkipVerify`). Default false.
+    pub allow_insecure_tls: bool,
 }
 
 impl SinkContext {
@@ -30,6 +32,7 @@ impl SinkContext {
             idle_timeout: Duration::from_secs(4),
             resolver: Resolver::system(),
             trust: Arc::new(Trust::default()),
+            allow_insecure_tls: false,
         }
     }
 }

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 const CONTAINER: &str = "worker";
 const REDIS_URL: &str = "POSTHORN_REDIS_URL";
 const ADMIN_LISTEN: &str = "POSTHORN_ADMIN_LISTEN";
+const ALLOW_INSECURE_TLS: &str = "POSTHORN_ALLOW_INSECURE_TLS";
 const ADMIN_PORT: i32 = 9090;
 const INSTANCE: &str = "app.kubernetes.io/instance";
 const PLANS: (&str, &str) = ("plans", "/etc/posthorn/plans");
@@ -55,6 +56,14 @@ impl Template {
         mounts.extend([mount(PLANS, true), mount(TOKENS, false)]);
         pod(spec);
         Ok(Template(admins))
+    }
+
+    /// The same, for workers that let destinations accept any certificate.
+    pub fn with_insecure_tls(mut self) -> Template {
+        let env = container(&mut self.0.spec.get_or_insert_default().containers).env.get_or_insert_default();
+        env.retain(|variable| variable.name != ALLOW_INSECURE_TLS);
+        env.push(variable(ALLOW_INSECURE_TLS, "true"));
+        self
     }
 
     /// The template of one worker's pods.

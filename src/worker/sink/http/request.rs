@@ -12,7 +12,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
 use std::time::SystemTime;
 
-const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("posthorn/", env!("CARGO_PKG_VERSION")));
+/// What we are called in each request.
+pub(super) const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("posthorn/", env!("CARGO_PKG_VERSION")));
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");

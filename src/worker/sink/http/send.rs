@@ -5,11 +5,12 @@ use super::config::{ConfigError, Receiver};
 use super::connect::Connector;
 use super::connection::Connection;
 use super::request::Template;
-use crate::plan;
+use super::token::Tokens;
+use crate::plan::{self, Auth};
 use crate::worker::attempt::{Attempt, Class, Failure, Outcome};
 use crate::worker::sink::SinkContext;
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderValue, Request, header};
 use http_body_util::Full;
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use tokio::time::{timeout, timeout_at};
 pub struct HttpSink {
     template: Arc<Template>,
     connector: Arc<Connector>,
+    /// Where the credentials are a token that is asked for.
+    tokens: Option<Arc<Tokens>>,
     /// From connecting to the status line.
     timeout: Duration,
     idle_timeout: Duration,
@@ -33,7 +36,11 @@ impl HttpSink {
         let receiver = Receiver::parse(plan.uri.expose())?;
         Ok(HttpSink {
             template: Arc::new(Template::new(&receiver, plan)?),
-            connector: Arc::new(Connector::new(&receiver, plan, context)?),
+            connector: Arc::new(Connector::to_receiver(&receiver, plan, context)?),
+            tokens: match &plan.auth {
+                Some(Auth::OAuth2(oauth2)) => Some(Arc::new(Tokens::new(oauth2, plan, timeout, context)?)),
+                Some(Auth::Basic { .. } | Auth::Bearer(_)) | None => None,
+            },
             timeout,
             idle_timeout: context.idle_timeout,
             kept: None,
@@ -42,7 +49,13 @@ impl HttpSink {
 
     /// Another one for the same receiver, with a connection of its own.
     pub fn another(&self) -> HttpSink {
-        HttpSink { template: Arc::clone(&self.template), connector: Arc::clone(&self.connector), kept: None, ..*self }
+        HttpSink {
+            template: Arc::clone(&self.template),
+            connector: Arc::clone(&self.connector),
+            tokens: self.tokens.clone(),
+            kept: None,
+            ..*self
+        }
     }
 
     /// Sends events; see [`Sink::send`](crate::worker::sink::Sink::send).
@@ -64,19 +77,40 @@ impl HttpSink {
         std::future::pending().await
     }
 
-    /// The connection is taken out of `self` meanwhile, so it is closed if the future is dropped.
+    /// One attempt. A token that the receiver answers with 401 is replaced once, and the request repeated.
     async fn attempt(&mut self, attempts: &[Attempt<'_>]) -> Result<Outcome, Failure> {
-        let request = self.template.request(attempts)?;
+        let Some(tokens) = self.tokens.clone() else { return self.request(attempts, None).await };
+        let token = tokens.authorization(None).await?;
+        match self.request(attempts, Some(&token)).await? {
+            Outcome::Failed(Failure { class: Class::AuthRejected, code: Some(401), .. }) => {
+                let token = tokens.authorization(Some(&token)).await?;
+                self.request(attempts, Some(&token)).await
+            }
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// The connection is taken out of `self` meanwhile, so it is closed if the future is dropped.
+    async fn request(&mut self, attempts: &[Attempt<'_>], authorization: Option<&HeaderValue>) -> Result<Outcome, Failure> {
+        let request = self.build(attempts, authorization)?;
         let request = match self.reusable().await {
             None => request,
             Some(connection) => match self.exchange(connection, request).await {
                 // the receiver closed it while we wrote: nothing was answered, so nothing is counted
-                Err(lost) if lost.unanswered => self.template.request(attempts)?,
+                Err(lost) if lost.unanswered => self.build(attempts, authorization)?,
                 outcome => return outcome.map_err(|lost| classify::lost(&lost)),
             },
         };
         let connection = self.connector.connect().await?;
         self.exchange(connection, request).await.map_err(|lost| classify::lost(&lost))
+    }
+
+    fn build(&self, attempts: &[Attempt<'_>], authorization: Option<&HeaderValue>) -> Result<Request<Full<Bytes>>, Failure> {
+        let mut request = self.template.request(attempts)?;
+        if let Some(value) = authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, value.clone());
+        }
+        Ok(request)
     }
 
     async fn reusable(&mut self) -> Option<Connection> {

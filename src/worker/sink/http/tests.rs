@@ -6,6 +6,7 @@ mod connections;
 mod requests;
 mod server;
 mod tls;
+mod tokens;
 
 use crate::event::{Attributes, Event, Mode, Sequence};
 use crate::plan::{self, Format, Secret};
