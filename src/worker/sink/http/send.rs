@@ -6,6 +6,8 @@ use super::connect::Connector;
 use super::connection::Connection;
 use super::request::Template;
 use super::token::Tokens;
+use crate::event::TraceParent;
+use crate::event::trace::TRACEPARENT;
 use crate::plan::{self, Auth};
 use crate::worker::attempt::{Attempt, Class, Failure, Outcome};
 use crate::worker::sink::SinkContext;
@@ -16,6 +18,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{timeout, timeout_at};
+
+/// What an attempt adds to what the template makes.
+struct Extra {
+    /// The place of the attempt in a trace.
+    span: Option<TraceParent>,
+    /// A token that was asked for.
+    authorization: Option<HeaderValue>,
+}
 
 /// Sends events to one receiver.
 pub struct HttpSink {
@@ -58,10 +68,10 @@ impl HttpSink {
         }
     }
 
-    /// Sends events; see [`Sink::send`](crate::worker::sink::Sink::send).
-    pub async fn send(&mut self, attempts: &[Attempt<'_>]) -> Outcome {
+    /// Sends events; see [`Sink::send`](crate::worker::sink::Sink::send). `span` is the place of this attempt in a trace, if there is one.
+    pub async fn send(&mut self, attempts: &[Attempt<'_>], span: Option<TraceParent>) -> Outcome {
         let limit = self.timeout;
-        match timeout(limit, self.attempt(attempts)).await {
+        match timeout(limit, self.attempt(attempts, span)).await {
             Ok(outcome) => outcome.unwrap_or_else(Outcome::Failed),
             Err(_) => Outcome::Failed(Failure::new(Class::Timeout, format_args!("no complete answer within {limit:?}"))),
         }
@@ -78,26 +88,27 @@ impl HttpSink {
     }
 
     /// One attempt. A token that the receiver answers with 401 is replaced once, and the request repeated.
-    async fn attempt(&mut self, attempts: &[Attempt<'_>]) -> Result<Outcome, Failure> {
-        let Some(tokens) = self.tokens.clone() else { return self.request(attempts, None).await };
-        let token = tokens.authorization(None).await?;
-        match self.request(attempts, Some(&token)).await? {
+    async fn attempt(&mut self, attempts: &[Attempt<'_>], span: Option<TraceParent>) -> Result<Outcome, Failure> {
+        let mut extra = Extra { span, authorization: None };
+        let Some(tokens) = self.tokens.clone() else { return self.request(attempts, &extra).await };
+        extra.authorization = Some(tokens.authorization(None).await?);
+        match self.request(attempts, &extra).await? {
             Outcome::Failed(Failure { class: Class::AuthRejected, code: Some(401), .. }) => {
-                let token = tokens.authorization(Some(&token)).await?;
-                self.request(attempts, Some(&token)).await
+                extra.authorization = Some(tokens.authorization(extra.authorization.as_ref()).await?);
+                self.request(attempts, &extra).await
             }
             outcome => Ok(outcome),
         }
     }
 
     /// The connection is taken out of `self` meanwhile, so it is closed if the future is dropped.
-    async fn request(&mut self, attempts: &[Attempt<'_>], authorization: Option<&HeaderValue>) -> Result<Outcome, Failure> {
-        let request = self.build(attempts, authorization)?;
+    async fn request(&mut self, attempts: &[Attempt<'_>], extra: &Extra) -> Result<Outcome, Failure> {
+        let request = self.build(attempts, extra)?;
         let request = match self.reusable().await {
             None => request,
             Some(connection) => match self.exchange(connection, request).await {
                 // the receiver closed it while we wrote: nothing was answered, so nothing is counted
-                Err(lost) if lost.unanswered => self.build(attempts, authorization)?,
+                Err(lost) if lost.unanswered => self.build(attempts, extra)?,
                 outcome => return outcome.map_err(|lost| classify::lost(&lost)),
             },
         };
@@ -105,10 +116,14 @@ impl HttpSink {
         self.exchange(connection, request).await.map_err(|lost| classify::lost(&lost))
     }
 
-    fn build(&self, attempts: &[Attempt<'_>], authorization: Option<&HeaderValue>) -> Result<Request<Full<Bytes>>, Failure> {
+    fn build(&self, attempts: &[Attempt<'_>], extra: &Extra) -> Result<Request<Full<Bytes>>, Failure> {
         let mut request = self.template.request(attempts)?;
-        if let Some(value) = authorization {
-            request.headers_mut().insert(header::AUTHORIZATION, value.clone());
+        let headers = request.headers_mut();
+        if let Some(value) = &extra.authorization {
+            headers.insert(header::AUTHORIZATION, value.clone());
+        }
+        if let Some(value) = extra.span.and_then(|span| HeaderValue::from_str(&span.to_string()).ok()) {
+            headers.insert(TRACEPARENT, value);
         }
         Ok(request)
     }
