@@ -67,13 +67,6 @@ static ALL: LazyLock<Vec<NotYet>> = LazyLock::new(|| {
         NotYet::new("spec.sink.http.ref", present, "sink.http.ref needs a cluster; give the address as uri").only_in(Place::Standalone),
         NotYet::new("spec.sink.http.format", |it| it == "Batch", "format: Batch is not there yet; use Binary or Structured")
             .with(&["spec.sink.http.batch"]),
-        NotYet::new("spec.sink.http.auth.oauth2", present, "auth.oauth2 is not there yet; use bearer or basic"),
-        NotYet::new("spec.sink.http.tls.clientCertificateRef", present, "tls.clientCertificateRef is not there yet; leave it out"),
-        NotYet::new(
-            "spec.sink.http.tls.insecureSkipVerify",
-            |it| it == true,
-            "tls.insecureSkipVerify is not there yet; trust the receiver's certificate by caBundleRef",
-        ),
         NotYet::new("spec.delivery.deadLetter.destinationRef", present, "deadLetter.destinationRef is not there yet; leave it out"),
         NotYet::new("spec.limits.rate", present, "limits.rate is not there yet; leave it out"),
         NotYet::new("spec.limits.backlog", present, "limits.backlog is not there yet; leave it out"),

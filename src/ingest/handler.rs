@@ -8,9 +8,10 @@ use super::problem::Problem;
 use crate::admin::IngestResult;
 use crate::bus::append::Receipt;
 use crate::event::http::{Format, Received, decode, format};
-use crate::event::{Event, Limits};
+use crate::event::{self, Event, Limits};
 use crate::settings::{BusSettings, DEFAULT_BUS};
 use crate::telemetry::Throttle;
+use crate::traces::Span;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
@@ -67,6 +68,7 @@ pub(super) async fn handle(ingest: Arc<Ingest>, pace: Arc<Pace>, request: Reques
 }
 
 async fn publish(ingest: &Arc<Ingest>, parts: &Parts, body: &mut Option<Incoming>) -> Result<Stored, Problem> {
+    let started = SystemTime::now();
     check_framing(parts)?;
     let name = route(parts)?;
     let (name, bus) = ingest.settings.buses.get_key_value(name).ok_or(Problem::NoSuchBus)?;
@@ -78,8 +80,28 @@ async fn publish(ingest: &Arc<Ingest>, parts: &Parts, body: &mut Option<Incoming
     ingest.memory.take(&mut held, head_bytes(parts))?;
     let body = body.take().expect("nobody has taken the body before");
     let body = body::read(body, limit, body_pace(ingest), &ingest.memory, &mut held).await?;
-    let events = read_events(ingest, name, bus, caller, parts, body)?;
-    store(ingest, name, bus, events, held).await
+    let (mut events, batch) = read_events(ingest, name, bus, caller, parts, body)?;
+    let span = trace(name, parts, &mut events, started);
+    let stored = store(ingest, name, bus, (events.into(), batch), held).await;
+    match &stored {
+        Ok(_) => span.end(Some(StatusCode::ACCEPTED.as_u16()), None),
+        Err(problem) => {
+            let (status, kind, _) = problem.kind();
+            span.end(Some(status.as_u16()), Some(kind));
+        }
+    }
+    stored
+}
+
+/// Events without a context of their own were made in that of their request; if that has none either, and traces are exported, in ours.
+fn trace(bus: &str, parts: &Parts, events: &mut [Event], started: SystemTime) -> Span {
+    let request = event::trace::of_request(&parts.headers);
+    let span = Span::publish(bus, events, request.as_ref(), started);
+    let ours = || Some((span.trace_parent()?, None));
+    if let Some((parent, state)) = request.or_else(ours) {
+        events.iter_mut().for_each(|event| event.adopt_trace(parent, state.as_deref()));
+    }
+    span
 }
 
 fn read_events(
@@ -89,12 +111,12 @@ fn read_events(
     caller: Caller,
     parts: &Parts,
     body: Bytes,
-) -> Result<(Arc<[Event]>, bool), Problem> {
+) -> Result<(Vec<Event>, bool), Problem> {
     let producer = ingest.access.identify(name, caller, &body)?;
     let limits = Limits { max_event_bytes: bus.max_event_bytes, ..Limits::default() };
-    let (events, batch): (Arc<[Event]>, bool) = match decode(&parts.headers, body, &limits)? {
-        Received::One(event) => (Arc::new([event]), false),
-        Received::Batch(events) => (events.into(), true),
+    let (events, batch) = match decode(&parts.headers, body, &limits)? {
+        Received::One(event) => (vec![event], false),
+        Received::Batch(events) => (events, true),
     };
     if let Some(producer) = producer {
         producer.check(&events, batch, Instant::now())?;

@@ -37,4 +37,6 @@ pub struct WorkersConfig {
     pub allowed: Vec<Isolation>,
     /// What a destination gets that asks for none.
     pub default: Isolation,
+    /// Whether a destination may accept any certificate (`tls.insecureSkipVerify`).
+    pub allow_insecure_tls: bool,
 }

@@ -50,6 +50,8 @@ pub struct Options {
     pub unsafe_storage: bool,
     /// How often the head of a halted destination is probed. Default 5 min.
     pub halt_probe: Duration,
+    /// Whether a destination may accept any certificate of its receiver. Default false.
+    pub allow_insecure_tls: bool,
 }
 
 /// What is told once it runs.
@@ -226,7 +228,9 @@ impl Standalone<'_> {
             .map_err(|source| Error::Folder { path: self.folder.clone(), source })?;
         let destinations = contents.borrow().objects.keys().filter(|key| key.kind == Kind::EventDestination).count();
         let gate = admin.readiness.gate("destinations");
-        let (control, plans) = Control::new(links, Arc::clone(&self.settings), identity, records, contents, gate);
+        let (mut control, plans) = Control::new(links, Arc::clone(&self.settings), identity, records, contents, gate);
+        let allow_insecure_tls = self.options.allow_insecure_tls;
+        control.allow_insecure_tls(allow_insecure_tls);
         let mut roles = Roles::default();
         let end = Shutdown::new();
         let ingest = ingest::serve(
@@ -254,7 +258,7 @@ impl Standalone<'_> {
         let config = WorkerConfig {
             servers: servers.clone(),
             plans,
-            sink: SinkContext::new(Policy::standalone()),
+            sink: SinkContext { allow_insecure_tls, ..SinkContext::new(Policy::standalone()) },
             probe: self.options.halt_probe,
             tokens,
             metrics: Arc::clone(&admin.metrics),

@@ -57,6 +57,7 @@ impl Release {
             template: Default::default(),
             allowed: vec![Dedicated, Shared],
             default: Dedicated,
+            allow_insecure_tls: false,
         };
         let config = OperatorConfig {
             namespace: self.namespace.clone(),

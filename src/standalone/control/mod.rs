@@ -41,6 +41,7 @@ pub struct Control {
     last: BTreeMap<String, Arc<Plan>>,
     /// What was last told about each destination.
     told: BTreeMap<String, String>,
+    allow_insecure_tls: bool,
 }
 
 impl Control {
@@ -54,8 +55,13 @@ impl Control {
         gate: Gate,
     ) -> (Control, Plans) {
         let (plans, receiver) = watch::channel(Arc::default());
-        let (last, told) = (BTreeMap::new(), BTreeMap::new());
-        (Control { links, settings, identity, records, folder, gate, plans, last, told }, receiver)
+        let (last, told, allow_insecure_tls) = (BTreeMap::new(), BTreeMap::new(), false);
+        (Control { links, settings, identity, records, folder, gate, plans, last, told, allow_insecure_tls }, receiver)
+    }
+
+    /// Whether a destination may accept any certificate of its receiver; it may not unless this says so.
+    pub fn allow_insecure_tls(&mut self, allowed: bool) {
+        self.allow_insecure_tls = allowed;
     }
 
     /// Works until `shutdown`.
@@ -111,7 +117,7 @@ impl Control {
     /// Compares all and applies what differs. A failure of one stops none of the others; the last one is answered.
     async fn reconcile(&mut self, open: &Open) -> Result<(), Error> {
         let contents = Arc::clone(&self.folder.borrow_and_update());
-        let destinations = want::destinations(&contents.objects);
+        let destinations = want::destinations(&contents.objects, self.allow_insecure_tls);
         let (held, mut outcome) = self.held(open).await?;
         let mut told: BTreeMap<String, String> = unresolved(&destinations);
         let mut plans = self.out_of_reach(&destinations, &held);

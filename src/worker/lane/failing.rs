@@ -35,7 +35,7 @@ impl Shift<'_, '_> {
             self.halt(HaltReason::AddressDenied).await?;
             return self.abort(events).await;
         }
-        if events.len() > 1 && failure.class.level() == Level::Event {
+        if events.len() > 1 && failure.class.is_of_the_event() {
             // one of them is refused: each is sent alone
             events.iter_mut().for_each(|held| held.single = true);
             return self.abort(events).await;
@@ -64,7 +64,7 @@ impl Shift<'_, '_> {
                 self.until_probe()
             }
             // a halted destination keeps its backlog, whatever the retry limit says
-            decision if self.halted.is_some() && (failure.class.level() != Level::Event || matches!(decision, Decision::Halt { .. })) => {
+            decision if self.halted.is_some() && (!failure.class.is_of_the_event() || matches!(decision, Decision::Halt { .. })) => {
                 if probe {
                     self.still_halted().await?;
                 }

@@ -122,12 +122,6 @@ fn not_there_yet() -> Vec<(Value, Value)> {
     let cel = json!({"cel": "true"});
     vec![
         (json!({"format": "Batch"}), none()),
-        (
-            json!({"auth": {"oauth2": {"tokenURI": "https://a.example/", "clientID": "a", "clientSecretKeyRef": {"name": "a", "key": "b"}}}}),
-            none(),
-        ),
-        (json!({"tls": {"clientCertificateRef": {"name": "a"}}}), none()),
-        (json!({"tls": {"insecureSkipVerify": true}}), none()),
         (none(), json!({"ordering": {"mode": "PerKey"}})),
         (none(), json!({"delivery": {"deadLetter": {"destinationRef": {"name": "a"}}}})),
         (none(), json!({"limits": {"rate": {"requests": 1, "per": "1s"}}})),

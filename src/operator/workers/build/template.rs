@@ -16,6 +16,7 @@ const REDIS_URL: &str = "POSTHORN_REDIS_URL";
 /// Names the settings of the buses.
 const CONFIG: &str = "POSTHORN_CONFIG";
 const ADMIN_LISTEN: &str = "POSTHORN_ADMIN_LISTEN";
+const ALLOW_INSECURE_TLS: &str = "POSTHORN_ALLOW_INSECURE_TLS";
 const ADMIN_PORT: i32 = 9090;
 const INSTANCE: &str = "app.kubernetes.io/instance";
 const PLANS: (&str, &str) = ("plans", "/etc/posthorn/plans");
@@ -76,6 +77,14 @@ impl Template {
         let containers = self.0.spec.iter().flat_map(|spec| &spec.containers);
         let mut env = containers.filter(|container| container.name == CONTAINER).flat_map(|container| container.env.iter().flatten());
         if env.any(|variable| variable.name == CONFIG) { Ok(()) } else { Err(NoRedisUrl::OfBus(bus.to_owned())) }
+    }
+
+    /// The same, for workers that let destinations accept any certificate.
+    pub fn with_insecure_tls(mut self) -> Template {
+        let env = container(&mut self.0.spec.get_or_insert_default().containers).env.get_or_insert_default();
+        env.retain(|variable| variable.name != ALLOW_INSECURE_TLS);
+        env.push(variable(ALLOW_INSECURE_TLS, "true"));
+        self
     }
 
     /// The template of one worker's pods.

@@ -163,6 +163,17 @@ fn a_password_for_redis_comes_from_a_secret_or_not_at_all() {
 }
 
 #[test]
+fn workers_learn_whether_any_certificate_is_good_enough() {
+    let plain = Template::new(PodTemplateSpec::default(), "posthorn:1", REDIS).unwrap();
+    let told = |template: &Template| {
+        let variables = env(&serde_json::to_value(template.of(&Worker::Pool(0))).unwrap());
+        variables.contains(&("POSTHORN_ALLOW_INSECURE_TLS".to_owned(), "true".to_owned()))
+    };
+    assert!(!told(&plain));
+    assert!(told(&plain.with_insecure_tls()));
+}
+
+#[test]
 fn a_successor_is_there_before_the_old_pod_goes() {
     let template = Template::new(PodTemplateSpec::default(), "posthorn:1", REDIS).unwrap();
     let worker = dedicated("billing", "u1");

@@ -5,6 +5,7 @@
 //!
 //! * `config`: what is wrong with a plan; the parts of its URL
 //! * `request`, `sign`: from an attempt to a request
+//! * `token`: OAuth 2.0 client credentials
 //! * `connect`, `resolve`, `tls`, `stream`: from a host's name to a stream, past the address guard
 //! * `connection`: one HTTP connection, and what is left on it of the last answer
 //! * `send`: one attempt, with its time limit and the free retry on a stale connection
@@ -22,6 +23,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod token;
 
 pub use config::ConfigError;
 pub use resolve::Resolver;
