@@ -3,7 +3,7 @@
 use crate::bus::cursor::{Loaded, Target};
 use crate::event::{Attributes, Sequence};
 use crate::filter::{self, Filter};
-use crate::plan::RouteState;
+use crate::plan::{BacklogLimit, RouteState};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,6 +21,10 @@ pub struct Live {
     start: Sequence,
     filters: Vec<Filter>,
     open: bool,
+    /// Its namespace and name.
+    pub name: (String, String),
+    /// Most that may wait, by its spec.
+    pub limit: Option<BacklogLimit>,
     /// How long its dead letters are kept.
     pub dead_letter_max_age: Duration,
     /// Its own position, where it is behind the cursor.
@@ -36,6 +40,8 @@ impl Live {
             start: target.start,
             filters: route.filters,
             open: route.state == RouteState::Open,
+            name: (route.namespace, route.name),
+            limit: route.limit,
             dead_letter_max_age: route.dead_letter_max_age,
             fill: target.fill,
             is_full: false,
