@@ -28,7 +28,7 @@ use crate::telemetry::Throttle;
 use batch::{Batch, Limits, Slice};
 use std::sync::Arc;
 use std::time::Duration;
-use table::Table;
+use table::{Failed, Table};
 use tokio::time::Instant;
 
 /// So many refusals in a row, the batch halved at each, are no burst of changes.
@@ -186,6 +186,7 @@ impl<'a> Session<'a> {
             }
             self.fills.live_took(started.elapsed());
             self.fill_step(behind).await?;
+            self.note_filter_errors();
         }
         Ok(())
     }
@@ -363,6 +364,25 @@ impl<'a> Session<'a> {
         self.router.metrics.destinations.dropped(namespace, name, events);
         if DROPPED.pass().is_some() {
             tracing::warn!(bus = self.bus(), namespace, destination = name, events, "{why}");
+        }
+    }
+
+    /// Counts the filters that failed since the last time, and tells of one now and then. What an event held is never told.
+    fn note_filter_errors(&self) {
+        for (_, live) in self.table.all() {
+            let Some(Failed { events, reason, is_told }) = live.take_failures() else { continue };
+            let (namespace, name) = &live.name;
+            self.router.metrics.destinations.filter_errors(namespace, name, events);
+            if is_told {
+                tracing::warn!(
+                    bus = self.bus(),
+                    namespace,
+                    destination = name,
+                    events,
+                    reason,
+                    "an expression of a filter failed, so it did not match"
+                );
+            }
         }
     }
 
