@@ -5,7 +5,7 @@
 
 use crate::api::status::{Condition, ConditionStatus, EventDestinationStatus, Head};
 use crate::bus::state::Snapshot;
-use crate::plan::{Route, RouteState};
+use crate::plan::{OnOverflow, Route, RouteState};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -140,13 +140,25 @@ pub fn worker_available(snapshot: &Snapshot, route: &Route) -> Finding {
 
 /// Whether its queue takes all that matches.
 pub fn keeping_up(snapshot: &Snapshot, route: &Route) -> Finding {
-    match snapshot.fill {
-        None => Finding::new(ConditionStatus::True, "KeepingUp", "", created(route)),
-        Some(fill) => {
+    match (snapshot.fill, overflow(snapshot, route)) {
+        (None, None) => Finding::new(ConditionStatus::True, "KeepingUp", "", created(route)),
+        (None, Some(overflow)) => overflow,
+        (Some(fill), _) => {
             let message = format!("events after {} wait in the bus until the queue has room for them", fill.padded());
             Finding::new(ConditionStatus::False, "WaitingInBus", message, time(fill.ms))
         }
     }
+}
+
+/// Its queue is at the limit of its spec: events are dropped.
+fn overflow(snapshot: &Snapshot, route: &Route) -> Option<Finding> {
+    let (limit, since) = (route.limit?, snapshot.overflow?);
+    let which = match limit.on_overflow {
+        OnOverflow::DropNewest => "new events are dropped (DropNewest)",
+        OnOverflow::DropOldest => "the oldest events are dropped (DropOldest)",
+    };
+    let message = format!("its queue reached spec.limits.backlog: {which}, and counted in status.dropped");
+    (snapshot.backlog > 0).then(|| Finding::new(ConditionStatus::False, "BacklogLimit", message, time(since)))
 }
 
 /// Whether someone deleted something of it from Redis; `None` if nobody did.

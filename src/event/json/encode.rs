@@ -137,6 +137,18 @@ fn envelope_of(data: &Bytes) -> Result<(&str, Vec<Member<'_>>), Undecodable> {
     Ok((text, members))
 }
 
+/// The data of an event, if it is declared as JSON. That it is so is not checked.
+pub fn data(event: &Event) -> Option<Bytes> {
+    match event.mode {
+        // without a content type nothing says what a body is
+        Mode::Binary => event.content_type.as_deref().filter(|text| is_json(Some(text))).map(|_| event.data.clone()),
+        Mode::Structured | Mode::BatchItem => {
+            let (content_type, data) = content(event).ok()?;
+            is_json(content_type).then_some(data)
+        }
+    }
+}
+
 /// Content type and data of an event that came as JSON, for binary mode.
 ///
 /// # Errors

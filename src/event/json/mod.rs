@@ -9,7 +9,7 @@ mod members;
 
 pub use decode::{batch, event};
 pub(super) use encode::content;
-pub use encode::{batched, structured};
+pub use encode::{batched, data, structured};
 
 /// Media type of one event.
 pub const STRUCTURED: &str = "application/cloudevents+json";

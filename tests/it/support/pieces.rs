@@ -10,7 +10,7 @@ use posthorn::bus::routing::{self, Created, Start, Updated};
 use posthorn::bus::{Link, Supervisor};
 use posthorn::event::Sequence;
 use posthorn::filter::Filter;
-use posthorn::plan::{BackoffPolicy, Delivery, Format, HttpSink, OnExhausted, Plan, Route, RouteState, Secret, Sink};
+use posthorn::plan::{BacklogLimit, BackoffPolicy, Delivery, Format, HttpSink, OnExhausted, Plan, Route, RouteState, Secret, Sink};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -140,6 +140,12 @@ impl Pieces {
             Created::New(start) => start,
             other => panic!("{uid}: {other:?}"),
         }
+    }
+
+    /// The same with a limit of its backlog.
+    pub async fn create_limited(&self, uid: &str, limit: BacklogLimit) {
+        let route = Route { limit: Some(limit), ..route(uid, 1, Vec::new()) };
+        routing::create(&self.link().await, "default", uid, &route, Start::Latest).await.unwrap();
     }
 
     /// Changes the filters of a destination.
