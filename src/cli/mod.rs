@@ -1,6 +1,7 @@
 //! The commands: the clap tree, and one file for each.
 
 pub mod ask;
+pub mod confirm;
 pub mod connect;
 pub mod dead;
 pub mod generate;
@@ -9,6 +10,8 @@ pub mod ingest;
 pub mod names;
 pub mod operator;
 pub mod output;
+pub mod pace;
+pub mod progress;
 pub mod receiver;
 pub mod retry;
 pub mod role;
@@ -19,6 +22,7 @@ pub mod skip;
 pub mod standalone;
 pub mod table;
 pub mod validate;
+pub mod when;
 pub mod worker;
 
 use crate::telemetry::LogFormat;
