@@ -1,5 +1,7 @@
 //! The filter dialects of the CloudEvents Subscriptions draft. Pure.
 
+pub mod explain;
+
 use crate::event::Attributes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

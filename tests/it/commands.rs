@@ -1,5 +1,7 @@
 //! The commands a person uses, beside a standalone that delivers.
 
+mod dead;
+
 use crate::support::eventually::holds;
 use crate::support::redis::Options;
 use crate::support::{Posthorn, Redis, eventually};

@@ -10,6 +10,7 @@ mod full;
 mod lease;
 mod model;
 mod read;
+mod redrive;
 mod route;
 mod routes;
 mod settle;
