@@ -21,7 +21,8 @@ impl FromStr for When {
             return Ok(When::Ago(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)));
         }
         let at = text.parse::<Timestamp>().ok().and_then(|time| u64::try_from(time.as_millisecond()).ok());
-        at.map(When::At).ok_or_else(|| format!("`{text}` is neither a time like 2026-01-31T12:00:00Z nor how long ago, like 90s, 10m or 2h"))
+        at.map(When::At)
+            .ok_or_else(|| format!("`{text}` is neither a time like 2026-01-31T12:00:00Z nor how long ago, like 90s, 10m or 2h"))
     }
 }
 
@@ -48,12 +49,7 @@ mod tests {
     #[test]
     fn a_moment_is_a_time_or_how_long_ago() {
         let now = 1_764_000_000_000;
-        for (text, at) in [
-            ("10m", now - 600_000),
-            ("0s", now),
-            ("2025-11-24T16:00:00Z", now),
-            ("2025-11-24T17:00:00.5+01:00", now + 500),
-        ] {
+        for (text, at) in [("10m", now - 600_000), ("0s", now), ("2025-11-24T16:00:00Z", now), ("2025-11-24T17:00:00.5+01:00", now + 500)] {
             assert_eq!(text.parse::<When>().unwrap().at(now), at, "{text}");
         }
         for text in ["", "yesterday", "10", "2025-11-24"] {

@@ -132,7 +132,9 @@ mod tests {
 
     #[test]
     fn every_clause_tells_what_it_found_and_which_one_decided() {
-        let filters = filters(r#"[{"prefix": {"type": "com.example."}}, {"any": [{"exact": {"source": "/a"}}, {"not": {"exact": {"tenant": "x"}}}]}]"#);
+        let filters = filters(
+            r#"[{"prefix": {"type": "com.example."}}, {"any": [{"exact": {"source": "/a"}}, {"not": {"exact": {"tenant": "x"}}}]}]"#,
+        );
         let lines = explain(&filters, &attributes("/b", "org.example.a")).lines();
         let expected = [
             "✗ filters: every one must match",

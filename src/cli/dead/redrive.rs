@@ -1,9 +1,9 @@
 //! `posthorn dead redrive`: dead letters are delivered again.
 
 use super::select::{Chosen, Picked, Selector};
+use crate::bus::Error;
 use crate::bus::redrive::{Redriven, redrive};
 use crate::bus::state::{self, Snapshot};
-use crate::bus::Error;
 use crate::cli::confirm::Confirm;
 use crate::cli::connect::{Bus, Connection};
 use crate::cli::names::{Named, Target};
@@ -157,7 +157,9 @@ impl Work<'_> {
                 ),
                 Ok(Redriven::Wait) if Instant::now() < deadline => {}
                 Ok(Redriven::Wait) => {
-                    bail!("stopped: what was put back has not reached the queue of {name} within {PATIENCE:?}; does a router run? (posthorn check)")
+                    bail!(
+                        "stopped: what was put back has not reached the queue of {name} within {PATIENCE:?}; does a router run? (posthorn check)"
+                    )
                 }
                 Ok(Redriven::Gone) => bail!("stopped: {name} was deleted this very moment"),
                 Ok(Redriven::Closed) => bail!("stopped: {name} is being deleted and takes no more events"),

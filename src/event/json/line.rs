@@ -46,7 +46,9 @@ mod tests {
 
     #[test]
     fn a_line_has_no_line_break_and_the_data_as_they_were() {
-        let event = structured("{\n \"specversion\": \"1.0\", \"id\":\"1\",\"source\":\"/s\",\r\n\"type\":\"t\", \"data\": {\n\"n\": 1.50,\n\"t\":\"a\\nb\"}}");
+        let event = structured(
+            "{\n \"specversion\": \"1.0\", \"id\":\"1\",\"source\":\"/s\",\r\n\"type\":\"t\", \"data\": {\n\"n\": 1.50,\n\"t\":\"a\\nb\"}}",
+        );
         let line = line_with(&event, &[("deadletterreason", "\"Timeout\"".into())]).unwrap();
         let data = "{ \"n\": 1.50, \"t\":\"a\\nb\"}";
         let expected = format!(
@@ -65,7 +67,8 @@ mod tests {
 
     #[test]
     fn an_event_in_binary_mode_becomes_one_that_can_be_read_again() {
-        let mut event = structured(r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","sequence":"7","datacontenttype":"image/png"}"#);
+        let mut event =
+            structured(r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","sequence":"7","datacontenttype":"image/png"}"#);
         event.mode = Mode::Binary;
         event.data = Bytes::from_static(&[0xff, 0, 1]);
         let again = structured(&line_with(&event, &[]).unwrap());

@@ -1,11 +1,11 @@
 //! The scripts `letters redrive purge`.
 
 use super::fixture::{Bus, burial, done, event_named, read_all, route};
+use posthorn::bus::Error;
 use posthorn::bus::dead_letters::{self, briefs, purge};
 use posthorn::bus::queue::Burial;
 use posthorn::bus::redrive::{Redriven, redrive};
 use posthorn::bus::routing::{self, Updated};
-use posthorn::bus::Error;
 use posthorn::event::Sequence;
 use posthorn::plan::{BacklogLimit, OnOverflow, Route, RouteState};
 

@@ -5,6 +5,7 @@
 //!
 //! * `config`: what is wrong with a plan; the parts of its URL
 //! * `request`, `sign`: from an attempt to a request
+//! * `preview`: that request for a person, secrets masked
 //! * `connect`, `resolve`, `tls`, `stream`: from a host's name to a stream, past the address guard
 //! * `connection`: one HTTP connection, and what is left on it of the last answer
 //! * `send`: one attempt, with its time limit and the free retry on a stale connection
@@ -14,6 +15,7 @@ mod classify;
 mod config;
 mod connect;
 mod connection;
+mod preview;
 mod request;
 mod resolve;
 mod send;
@@ -24,6 +26,7 @@ mod tests;
 mod tls;
 
 pub use config::ConfigError;
+pub use preview::{NoRequest, Preview, Shown, preview};
 pub use resolve::Resolver;
 pub use send::HttpSink;
 pub use sign::{KeyError, Keys};
