@@ -23,6 +23,7 @@ pub mod entry;
 pub mod keys;
 pub mod lease;
 pub mod queue;
+pub mod redrive;
 pub mod routing;
 pub mod safety;
 mod scripts;

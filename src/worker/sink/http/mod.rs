@@ -6,6 +6,7 @@
 //! * `config`: what is wrong with a plan; the parts of its URL
 //! * `request`, `sign`: from an attempt to a request
 //! * `token`: OAuth 2.0 client credentials
+//! * `preview`: that request for a person, secrets masked
 //! * `connect`, `resolve`, `tls`, `stream`: from a host's name to a stream, past the address guard
 //! * `connection`: one HTTP connection, and what is left on it of the last answer
 //! * `send`: one attempt, with its time limit and the free retry on a stale connection
@@ -15,6 +16,7 @@ mod classify;
 mod config;
 mod connect;
 mod connection;
+mod preview;
 mod request;
 mod resolve;
 mod send;
@@ -26,6 +28,7 @@ mod tls;
 mod token;
 
 pub use config::ConfigError;
+pub use preview::{NoRequest, Preview, Shown, preview};
 pub use resolve::Resolver;
 pub use send::HttpSink;
 pub use sign::{KeyError, Keys};
