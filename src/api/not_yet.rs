@@ -75,7 +75,6 @@ static ALL: LazyLock<Vec<NotYet>> = LazyLock::new(|| {
             "tls.insecureSkipVerify is not there yet; trust the receiver's certificate by caBundleRef",
         ),
         NotYet::new("spec.delivery.deadLetter.destinationRef", present, "deadLetter.destinationRef is not there yet; leave it out"),
-        NotYet::new("spec.limits.rate", present, "limits.rate is not there yet; leave it out"),
         NotYet::new("spec.limits.backlog", present, "limits.backlog is not there yet; leave it out"),
         NotYet::new("spec.deletionPolicy", |it| it == "Drain", "deletionPolicy: Drain needs a cluster; use Discard")
             .with(&["spec.drainTimeout"])

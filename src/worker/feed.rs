@@ -94,6 +94,9 @@ impl Shape {
     }
 }
 
+/// Entries that were read again, and those that are gone.
+type Fetched = Answered<(Vec<Owed>, Vec<Sequence>)>;
+
 type Pending<T> = Option<BoxFuture<'static, Result<T, Error>>>;
 
 /// See the module.
@@ -111,7 +114,7 @@ pub struct Feed {
     /// Events asked for at once.
     asked: usize,
     reading: Pending<Answered<Vec<Owed>>>,
-    fetching: Pending<Answered<(Vec<Owed>, Vec<Sequence>)>>,
+    fetching: Pending<Fetched>,
     /// So many were held after the last read that no more are.
     full: bool,
     unsettled: Vec<Settled>,
@@ -404,7 +407,7 @@ impl Feed {
         }
     }
 
-    fn fetched(&mut self, answer: Result<Answered<(Vec<Owed>, Vec<Sequence>)>, Error>) -> News {
+    fn fetched(&mut self, answer: Result<Fetched, Error>) -> News {
         let (entries, gone) = match answer {
             Ok(Answered::Done(answer)) => answer,
             Ok(_) => return fenced(),

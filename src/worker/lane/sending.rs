@@ -39,6 +39,7 @@ impl Shift<'_, '_> {
             // should it kill its worker, what went before it is not repeated
             self.feed.flush().await.map_err(End::Lost)?;
         }
+        self.count_request();
         let flight = Flight { events, sink: self.flights.sink(), alone: None, probe: self.halted.is_some() };
         if !counted {
             self.send(flight);
