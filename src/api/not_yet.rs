@@ -65,8 +65,6 @@ static ALL: LazyLock<Vec<NotYet>> = LazyLock::new(|| {
         NotYet::new("spec.startFrom", |it| it == "Time", "startFrom: Time is not there yet; use Latest or Earliest")
             .with(&["spec.startTime"]),
         NotYet::new("spec.sink.http.ref", present, "sink.http.ref needs a cluster; give the address as uri").only_in(Place::Standalone),
-        NotYet::new("spec.sink.http.format", |it| it == "Batch", "format: Batch is not there yet; use Binary or Structured")
-            .with(&["spec.sink.http.batch"]),
         NotYet::new("spec.sink.http.auth.oauth2", present, "auth.oauth2 is not there yet; use bearer or basic"),
         NotYet::new("spec.sink.http.tls.clientCertificateRef", present, "tls.clientCertificateRef is not there yet; leave it out"),
         NotYet::new(
