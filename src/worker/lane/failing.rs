@@ -35,8 +35,8 @@ impl Shift<'_, '_> {
             self.halt(HaltReason::AddressDenied).await?;
             return self.abort(events).await;
         }
-        if events.len() > 1 && failure.class.is_of_the_event() {
-            // one of them is refused: each is sent alone
+        if events.len() > 1 && failure.class.level() != Level::Destination {
+            // one of them is to blame: each is sent alone
             events.iter_mut().for_each(|held| held.single = true);
             return self.abort(events).await;
         }
