@@ -75,7 +75,7 @@ impl Finding {
 }
 
 fn conditions(snapshot: &Snapshot, route: &Route) -> Vec<Condition> {
-    let (accepted, resolved, routed) = (accepted(route), resolved(route), routed(route));
+    let (accepted, resolved, routed) = (accepted(route), resolved(route), routed(Some(snapshot), route));
     let (worker, delivering) = (worker_available(snapshot, route), delivering(snapshot, route));
     let ready = ready(&[&accepted, &resolved, &routed, &worker], &delivering, created(route));
     let mut found = vec![
@@ -114,10 +114,15 @@ pub fn resolved(route: &Route) -> Finding {
     }
 }
 
-/// Whether it takes events.
-pub fn routed(route: &Route) -> Finding {
+/// Whether it takes events. Where it could not begin as early as it should have, that is told.
+pub fn routed(snapshot: Option<&Snapshot>, route: &Route) -> Finding {
+    let late = snapshot.and_then(|snapshot| Some((snapshot.gap?, snapshot.start?)));
+    let message = late.map(|(gap, start)| {
+        let (from, to) = (time(gap.ms).0, time(start.ms).0);
+        format!("the bus kept nothing from {from} to {to}: it began after that")
+    });
     match route.state {
-        RouteState::Open => Finding::new(ConditionStatus::True, "Routed", "", created(route)),
+        RouteState::Open => Finding::new(ConditionStatus::True, "Routed", message.unwrap_or_default(), created(route)),
         RouteState::Closed => {
             Finding::new(ConditionStatus::False, "Draining", "it is being deleted and takes no new events", created(route))
         }

@@ -61,8 +61,6 @@ fn present(_: &Value) -> bool {
 
 static ALL: LazyLock<Vec<NotYet>> = LazyLock::new(|| {
     vec![
-        NotYet::new("spec.startFrom", |it| it == "Time", "startFrom: Time is not there yet; use Latest or Earliest")
-            .with(&["spec.startTime"]),
         NotYet::new("spec.sink.http.ref", present, "sink.http.ref needs a cluster; give the address as uri").only_in(Place::Standalone),
         NotYet::new("spec.sink.http.format", |it| it == "Batch", "format: Batch is not there yet; use Binary or Structured")
             .with(&["spec.sink.http.batch"]),

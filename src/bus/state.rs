@@ -49,6 +49,8 @@ pub struct Snapshot {
     pub data_lost: Option<u64>,
     /// Since when the limit of its spec drops events, milliseconds since the epoch.
     pub overflow: Option<u64>,
+    /// Where it should have begun: what lies between that and its start was no longer kept.
+    pub gap: Option<Sequence>,
     /// Where it began to read.
     pub start: Option<Sequence>,
     /// Its position where it is behind the cursor.
@@ -119,6 +121,7 @@ pub async fn snapshot(link: &Link, bus: &str, uid: &str) -> Result<Snapshot, Err
         last_match: number("lastMatch"),
         data_lost: number("dataLost"),
         overflow: number("overflow"),
+        gap: st.get("gap").and_then(|text| text.parse().ok()),
         start: st.get("start").and_then(|text| text.parse().ok()),
         fill,
         head: id.parse().ok().map(|sequence| head(sequence, &attributes, &trial)),

@@ -32,7 +32,7 @@ impl Note {
 /// What is worth an Event between two statuses of one object. While Redis did not answer nothing of delivery is known, so its return is none.
 pub fn notes(former: &EventDestinationStatus, now: &EventDestinationStatus) -> Vec<Note> {
     let change = Changes { former, now };
-    [change.rejected(), change.unresolved(), change.delivery(), change.dead_letters(), change.waiting(), change.data_lost()]
+    [change.rejected(), change.unresolved(), change.delivery(), change.dead_letters(), change.waiting(), change.late(), change.data_lost()]
         .into_iter()
         .flatten()
         .collect()
@@ -119,6 +119,13 @@ impl Changes<'_> {
         // one that begins in the past is behind from its first day
         let kept_up = condition(self.former, "KeepingUp").is_some_and(|former| former.status == ConditionStatus::True);
         kept_up.then(|| Note::warning(&found.reason, "Route", &found.message))
+    }
+
+    /// It could not begin as early as it should have.
+    fn late(&self) -> Option<Note> {
+        let late = |status| condition(status, "Routed").filter(|found| found.status == ConditionStatus::True && !found.message.is_empty());
+        let found = late(self.now).filter(|found| late(self.former).is_none_or(|former| former.message != found.message))?;
+        Some(Note::warning("StartNotKept", "Route", &found.message))
     }
 
     fn data_lost(&self) -> Option<Note> {

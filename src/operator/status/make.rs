@@ -199,7 +199,9 @@ impl Facts<'_> {
         }
         let generation = self.entry.generation;
         match (&self.entry.outcome, self.held) {
-            (Outcome::Applied(_) | Outcome::Failed { .. }, Some(held)) if held.rev == generation => (status::routed(held), generation),
+            (Outcome::Applied(_) | Outcome::Failed { .. }, Some(held)) if held.rev == generation => {
+                (status::routed(self.snapshot, held), generation)
+            }
             (Outcome::Failed { reason, message }, _) => self.is_not(reason, message),
             (Outcome::Applied(_), Some(held)) => self.unknown("Pending", format!("Redis still holds the route of generation {}", held.rev)),
             (Outcome::Applied(_), None) if self.snapshot.is_some() => {
@@ -207,7 +209,7 @@ impl Facts<'_> {
             }
             (Outcome::Rejected { .. }, None) => self.is_not("NotAccepted", "the spec is not accepted"),
             (Outcome::Applied(_) | Outcome::Paused, None) => self.nothing_yet(),
-            (Outcome::Rejected { .. } | Outcome::Paused, Some(held)) => (status::routed(held), held.rev),
+            (Outcome::Rejected { .. } | Outcome::Paused, Some(held)) => (status::routed(self.snapshot, held), held.rev),
         }
     }
 

@@ -159,8 +159,8 @@ impl Control {
         match change {
             Change::Keep { uid, .. } => Ok(Applied::Runs(uid)),
             Change::Refuse { field, message, .. } => Ok(Applied::Refused(format!("{field}: {message}"))),
-            Change::Create { bus, name, uid, route, start, start_from } => {
-                let start = match routing::create(link, &bus, &uid, &route, start).await? {
+            Change::Create { bus, name, uid, route, start: asked, start_from } => {
+                let start = match routing::create(link, &bus, &uid, &route, asked).await? {
                     Created::New(start) => start,
                     Created::Existed(start) => {
                         routing::update(link, &bus, &uid, &route).await?;
@@ -169,6 +169,9 @@ impl Control {
                     Created::Taken(other) => return Err(Error::Refused(format!("{name} was taken by {other} this very moment"))),
                 };
                 info!(destination = name, bus, %start, "destination created");
+                if asked.is_before(start) {
+                    warn!(destination = name, bus, %start, "the bus no longer keeps all events since startTime; it begins with the first that is kept");
+                }
                 self.record(&name, Some(Record { uid: uid.clone(), bus, start_from, start, created: route.created }));
                 Ok(Applied::Runs(uid))
             }
