@@ -87,6 +87,7 @@ fn conditions(snapshot: &Snapshot, route: &Route) -> Vec<Condition> {
         ("KeepingUp", keeping_up(snapshot, route)),
         ("Delivering", delivering),
     ];
+    found.extend(dead_letter_target(snapshot, route).map(|target| ("DeadLetterTarget", target)));
     found.extend(data_lost(snapshot).map(|lost| ("DataLost", lost)));
     found.into_iter().map(|(kind, finding)| finding.condition(kind, route.rev)).collect()
 }
@@ -160,6 +161,19 @@ fn overflow(snapshot: &Snapshot, route: &Route) -> Option<Finding> {
     };
     let message = format!("its queue reached spec.limits.backlog: {which}, and counted in status.dropped");
     (snapshot.backlog > 0).then(|| Finding::new(ConditionStatus::False, "BacklogLimit", message, time(since)))
+}
+
+/// Whether the destination is there that its dead letters are sent to as well; `None` where none is named.
+pub fn dead_letter_target(snapshot: &Snapshot, route: &Route) -> Option<Finding> {
+    let name = route.dead_letters_to.as_ref()?;
+    if snapshot.has_dead_letter_target {
+        return Some(Finding::new(ConditionStatus::True, "Found", "", created(route)));
+    }
+    let message = format!(
+        "spec.delivery.deadLetter.destinationRef: there is no EventDestination {name} in namespace {} on this bus; dead letters are kept, and not sent on",
+        route.namespace
+    );
+    Some(Finding::new(ConditionStatus::False, "TargetNotFound", message, created(route)))
 }
 
 /// Whether someone deleted something of it from Redis; `None` if nobody did.

@@ -73,7 +73,6 @@ static ALL: LazyLock<Vec<NotYet>> = LazyLock::new(|| {
         ),
         NotYet::new("spec.ordering.mode", |it| it != "Strict", "ordering.mode PerKey and Unordered are not there yet; use Strict")
             .with(&["spec.ordering.keyAttribute", "spec.ordering.maxInFlight"]),
-        NotYet::new("spec.delivery.deadLetter.destinationRef", present, "deadLetter.destinationRef is not there yet; leave it out"),
         NotYet::new("spec.limits.rate", present, "limits.rate is not there yet; leave it out"),
         NotYet::new("spec.deletionPolicy", |it| it == "Drain", "deletionPolicy: Drain needs a cluster; use Discard")
             .with(&["spec.drainTimeout"])

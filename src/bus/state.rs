@@ -57,6 +57,8 @@ pub struct Snapshot {
     pub fill: Option<Sequence>,
     /// The event at the head of the queue.
     pub head: Option<Head>,
+    /// Whether the destination is there that its dead letters are sent to as well.
+    pub has_dead_letter_target: bool,
     /// Its route; `None` if there is none, or one that this version cannot read.
     pub route: Option<Route>,
     /// Clock of Redis when this was read, milliseconds since the epoch.
@@ -95,6 +97,7 @@ pub async fn snapshot(link: &Link, bus: &str, uid: &str) -> Result<Snapshot, Err
     let (fill, _position) = (answer.text()?.parse().ok(), answer.text()?);
     let (id, attributes, trial) = (answer.text()?, answer.lossy_text()?, answer.lossy_text()?);
     let route = answer.lossy_text()?;
+    let has_dead_letter_target = answer.parse::<u8>()? == 1;
     let number = |name: &str| st.get(name).and_then(|text| text.parse::<u64>().ok());
     let word = |name: &str| st.get(name).cloned();
     Ok(Snapshot {
@@ -125,6 +128,7 @@ pub async fn snapshot(link: &Link, bus: &str, uid: &str) -> Result<Snapshot, Err
         start: st.get("start").and_then(|text| text.parse().ok()),
         fill,
         head: id.parse().ok().map(|sequence| head(sequence, &attributes, &trial)),
+        has_dead_letter_target,
         route: serde_json::from_str(&route).ok(),
         now,
     })

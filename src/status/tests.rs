@@ -18,6 +18,7 @@ pub(crate) fn route() -> Route {
         suspend: false,
         dead_letter_max_age: Duration::from_secs(604_800),
         limit: None,
+        dead_letters_to: None,
         unresolved: None,
     }
 }

@@ -86,6 +86,7 @@ impl Facts<'_> {
         found.extend(needed);
         found.extend(self.keeping_up().map(|found| ("KeepingUp", found)));
         found.push(("Delivering", delivering));
+        found.extend(self.dead_letter_target().map(|found| ("DeadLetterTarget", found)));
         found.push(("StorageSafe", (self.storage_safe(), self.entry.generation)));
         found.extend(self.data_lost().map(|found| ("DataLost", found)));
         found.extend(self.paused().map(|found| ("ReconciliationPaused", found)));
@@ -259,6 +260,20 @@ impl Facts<'_> {
             return Some(self.unknown(REDIS_UNAVAILABLE, why));
         }
         Some((status::keeping_up(self.snapshot?, self.route?), self.in_force()))
+    }
+
+    fn dead_letter_target(&self) -> Option<Found> {
+        let (snapshot, route) = (self.snapshot?, self.route?);
+        route.dead_letters_to.as_ref()?;
+        if let Some(why) = self.unreachable {
+            return Some(self.unknown(REDIS_UNAVAILABLE, why));
+        }
+        // what was read may be older than the route
+        let of_this = self.held.is_some_and(|held| held.dead_letters_to == route.dead_letters_to);
+        if !of_this {
+            return Some(self.unknown("Pending", "not looked for yet"));
+        }
+        Some((status::dead_letter_target(snapshot, route)?, self.in_force()))
     }
 
     fn delivering(&self) -> Found {

@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 use crate::worker::plans::Plans;
-use compare::{Change, Comparison, Held};
+use compare::{Change, Comparison, Held, Wanted};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,6 +105,7 @@ impl Control {
         let destinations = want::destinations(&contents.objects);
         let held = self.held(link).await?;
         let mut told: BTreeMap<String, String> = unresolved(&destinations);
+        told.extend(without_target(&destinations));
         let mut plans = BTreeMap::new();
         let mut outcome = Ok(());
         for change in self.changes(&contents, &destinations, &held) {
@@ -234,6 +235,20 @@ fn unresolved(destinations: &Destinations) -> BTreeMap<String, String> {
         Err(reason) => Some(reason.clone()),
     };
     destinations.iter().filter_map(|(name, found)| Some((name.clone(), reason(found)?))).collect()
+}
+
+/// Destinations whose dead letters shall be sent on to one that is not there, and what is said of that.
+fn without_target(destinations: &Destinations) -> BTreeMap<String, String> {
+    let missing = |destination: &Destination| {
+        let Wanted { bus, route, .. } = &destination.wanted;
+        let target = format!("{}/{}", route.namespace, route.dead_letters_to.as_ref()?);
+        let found = destinations.get(&target).and_then(|found| found.as_ref().ok()).is_some_and(|found| found.wanted.bus == *bus);
+        let message = format!(
+            "spec.delivery.deadLetter.destinationRef: there is no destination {target} on bus {bus}; dead letters are kept, and not sent on"
+        );
+        (!found).then_some(message)
+    };
+    destinations.iter().filter_map(|(name, found)| Some((name.clone(), missing(found.as_ref().ok()?)?))).collect()
 }
 
 /// What became of a destination.
