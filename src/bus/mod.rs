@@ -28,6 +28,7 @@ pub mod redrive;
 pub mod routing;
 pub mod safety;
 mod scripts;
+pub mod servers;
 pub mod skip;
 pub mod state;
 pub mod states;
@@ -35,4 +36,5 @@ mod url;
 pub mod wake;
 
 pub use connection::{Error, Link, Supervisor};
+pub use servers::{Links, PerServer, Server, Servers};
 pub use url::{BadUrl, RedisUrl};

@@ -44,6 +44,7 @@ scripts! {
     Renew = " flags=allow-oom" [] "renew.lua",
     Release = " flags=allow-oom" [] "release.lua",
     Read = " flags=allow-oom" [] "read.lua",
+    Fetch = " flags=allow-oom" [] "fetch.lua",
     Begin = " flags=allow-oom" [] "begin.lua",
     Fail = " flags=allow-oom" [] "fail.lua",
     Abort = " flags=allow-oom" [] "abort.lua",

@@ -10,6 +10,7 @@ use crate::api::manifest;
 use crate::api::objects::Objects;
 use crate::api::spec::EventDestination;
 use crate::event::{Event, Sequence};
+use crate::filter::Subject;
 use crate::filter::explain::{Clause, explain};
 use crate::plan::{self, Plan, Sink, Surroundings};
 use crate::worker::attempt::Attempt;
@@ -127,7 +128,7 @@ fn check(destination: &EventDestination, objects: &Objects, event: &Event) -> an
         Ok(resolved) => resolved,
         Err(problems) => bail!("{}: {}", full_name(destination), problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
     };
-    let filters: Clause = explain(&resolved.route.filters, &event.attributes);
+    let filters: Clause = explain(&resolved.route.filters, &Subject::new(event.clone()));
     let request = filters.matches.then(|| match &resolved.plan {
         Ok(plan) => request(plan, destination, event),
         Err(problems) => Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),

@@ -93,10 +93,10 @@ impl Cli {
         let log = if self.log.is_empty() { self.command.log() } else { &self.log };
         crate::telemetry::init(self.log_format, log)?;
         match self.command {
-            Command::Standalone(args) => standalone::run(args).await,
-            Command::Ingest(args) => args.run().await,
+            Command::Standalone(args) => traced(standalone::run(args)).await,
+            Command::Ingest(args) => traced(args.run()).await,
             Command::Router(args) => router::run(args).await,
-            Command::Worker(args) => worker::run(args).await,
+            Command::Worker(args) => traced(worker::run(args)).await,
             Command::Operator(args) => operator::run(args).await,
             Command::Get(args) => args.run().await,
             Command::Describe(args) => args.run().await,
@@ -114,6 +114,14 @@ impl Cli {
             Command::Completions(args) => args.run(),
         }
     }
+}
+
+/// Runs a role that has spans to export.
+async fn traced(role: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let exporting = crate::traces::init()?;
+    let result = role.await;
+    exporting.end().await;
+    result
 }
 
 #[cfg(test)]

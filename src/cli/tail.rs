@@ -11,7 +11,7 @@ use crate::bus::entry::Entry;
 use crate::bus::overview::{Overview, overview};
 use crate::bus::{Link, Supervisor, cursor, routing};
 use crate::event::{Sequence, json};
-use crate::filter::{Filter, all_match};
+use crate::filter::{Filter, Filters, Subject};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use pattern::Pattern;
@@ -61,7 +61,7 @@ pub struct Tail {
 
 /// Which events are shown.
 struct Wanted {
-    filters: Vec<Filter>,
+    filters: Filters,
     /// The destination for which events are shown.
     uid: Option<String>,
 }
@@ -95,13 +95,13 @@ impl Tail {
 
     async fn wanted(&self, link: &Link, bus: &str) -> anyhow::Result<Wanted> {
         let mut filters: Vec<Filter> = self.filter.iter().map(Pattern::filter).collect();
-        let Some(name) = &self.r#for else { return Ok(Wanted { filters, uid: None }) };
+        let Some(name) = &self.r#for else { return Ok(Wanted { filters: Filters::compile(&filters)?, uid: None }) };
         let named = names::resolve(&routing::names(link, bus).await?, name, None)?;
         let route = routing::routes(link, bus).await?.remove(&named.uid);
         let route =
             route.with_context(|| format!("what Redis holds of {} cannot be read; it was written by another version", named.full_name))?;
         filters.extend(route.filters);
-        Ok(Wanted { filters, uid: Some(named.uid) })
+        Ok(Wanted { filters: Filters::compile(&filters)?, uid: Some(named.uid) })
     }
 
     /// The place behind which the first event is.
@@ -144,7 +144,10 @@ impl Wanted {
             (Some(to), Some(uid)) => to == uid,
             // put back for one destination: it was accepted before
             (Some(_), None) => false,
-            (None, _) => all_match(&self.filters, &entry.attributes()),
+            (None, _) => {
+                let subject = entry.event().map_or_else(|_| Subject::of_attributes(entry.attributes()), Subject::new);
+                self.filters.match_event(&subject, &mut |_| {})
+            }
         }
     }
 }

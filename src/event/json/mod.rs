@@ -10,7 +10,7 @@ mod members;
 
 pub use decode::{batch, event};
 pub(super) use encode::content;
-pub use encode::{batched, structured};
+pub use encode::{batched, data, structured};
 pub use line::{line, line_with};
 
 /// Media type of one event.

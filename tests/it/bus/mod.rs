@@ -8,6 +8,7 @@ mod differential;
 mod fixture;
 mod full;
 mod lease;
+mod limits;
 mod model;
 mod read;
 mod redrive;

@@ -1,28 +1,38 @@
 //! From an answer or an error to an outcome.
 
 use super::connection::Lost;
-use crate::worker::attempt::{Class, Failure, Outcome, classify};
+use crate::worker::attempt::{Class, Directive, Failure, Outcome, classify};
 use http::{HeaderMap, StatusCode, header};
 use std::error::Error;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-/// What an answer means: nothing but its status line and `Retry-After` is looked at.
+/// By this a receiver steers, on an answer that is not 2xx.
+const DIRECTIVE: &str = "posthorn-directive";
+
+/// What an answer means: nothing but its status line, `Retry-After` and `posthorn-directive` is looked at.
 pub(super) fn answer(status: StatusCode, headers: &HeaderMap) -> Outcome {
     let code = status.as_u16();
     if status.is_success() {
         return Outcome::Delivered { code };
     }
-    let class = classify(code);
+    let directive = directive(headers);
+    let class = directive.map_or_else(|| classify(code), Directive::class);
     // our own words for the code, not the receiver's
     let reason = status.canonical_reason().map(|reason| format!(" {reason}")).unwrap_or_default();
     let hint = match class {
         Class::RedirectRefused => "; redirects are never followed, so give the destination the final address",
         Class::InvalidResponse => ", which is no final status code",
+        Class::BuriedByReceiver => " and posthorn-directive: bury",
+        Class::HaltedByReceiver => " and posthorn-directive: halt",
         _ => "",
     };
     let failure = Failure::new(class, format_args!("answered {code}{reason}{hint}")).with_code(code);
     Outcome::Failed(Failure { retry_after: retry_after(headers, SystemTime::now()), ..failure })
+}
+
+fn directive(headers: &HeaderMap) -> Option<Directive> {
+    headers.get_all(DIRECTIVE).iter().find_map(|value| Directive::parse(value.to_str().ok()?))
 }
 
 /// Why a request got no answer.

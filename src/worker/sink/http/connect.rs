@@ -4,6 +4,7 @@ use super::config::{ConfigError, Receiver, ReceiverHost};
 use super::connection::Connection;
 use super::resolve::Resolver;
 use super::stream::Stream;
+use super::tls::Security;
 use crate::plan;
 use crate::worker::attempt::{Class, Failure};
 use crate::worker::guard::Policy;
@@ -31,18 +32,32 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(receiver: &Receiver, plan: &plan::HttpSink, context: &SinkContext) -> Result<Connector, ConfigError> {
+    pub(super) fn to_receiver(receiver: &Receiver, plan: &plan::HttpSink, context: &SinkContext) -> Result<Connector, ConfigError> {
+        if plan.insecure_skip_verify && !context.allow_insecure_tls {
+            return Err(ConfigError::InsecureTls);
+        }
+        let policy = if plan.in_cluster { Arc::new(context.policy.for_services()) } else { context.policy.clone() };
+        Connector::new(receiver, Security::of(plan), plan.server_name.as_deref(), policy, context)
+    }
+
+    /// The token endpoint is another party than the receiver: what was said of that one's certificate and address is not for it.
+    pub(super) fn to_token_endpoint(endpoint: &Receiver, plan: &plan::HttpSink, context: &SinkContext) -> Result<Connector, ConfigError> {
+        let security = Security { bundle: plan.ca_bundle.as_deref(), certificate: None, skip_verify: false };
+        Connector::new(endpoint, security, None, context.policy.clone(), context)
+    }
+
+    fn new(
+        receiver: &Receiver,
+        security: Security<'_>,
+        server: Option<&str>,
+        policy: Arc<Policy>,
+        context: &SinkContext,
+    ) -> Result<Connector, ConfigError> {
         let tls = match receiver.https {
-            true => Some((context.trust.client_config(plan.ca_bundle.as_deref())?.into(), server_name(receiver, plan)?)),
+            true => Some((context.trust.client_config(security)?.into(), server_name(receiver, server)?)),
             false => None,
         };
-        Ok(Connector {
-            host: receiver.host.clone(),
-            port: receiver.port,
-            tls,
-            policy: if plan.in_cluster { Arc::new(context.policy.for_services()) } else { context.policy.clone() },
-            resolver: context.resolver.clone(),
-        })
+        Ok(Connector { host: receiver.host.clone(), port: receiver.port, tls, policy, resolver: context.resolver.clone() })
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
@@ -116,8 +131,8 @@ impl fmt::Debug for Connector {
 }
 
 /// The name that the receiver's certificate must be for.
-fn server_name(receiver: &Receiver, plan: &plan::HttpSink) -> Result<ServerName<'static>, ConfigError> {
-    let name = match (&plan.server_name, &receiver.host) {
+fn server_name(receiver: &Receiver, given: Option<&str>) -> Result<ServerName<'static>, ConfigError> {
+    let name = match (given, &receiver.host) {
         (Some(name), _) => name.trim_end_matches('.'),
         (None, ReceiverHost::Name(name)) => name.trim_end_matches('.'),
         (None, ReceiverHost::Address(ip)) => return Ok(ServerName::IpAddress((*ip).into())),

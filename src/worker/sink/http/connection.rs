@@ -1,7 +1,7 @@
 //! One HTTP connection, and what is left on it of the last answer.
 
 use super::stream::Stream;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, Version, header};
 use http_body::Body as _;
 use http_body_util::Full;
@@ -77,6 +77,25 @@ impl Connection {
             let unanswered = !self.heard.load(Ordering::Relaxed) || error.is_canceled();
             Lost { error, unanswered }
         })
+    }
+
+    /// Reads the whole body of an answer; `None` if it has more than [`MAX_ANSWER`] bytes or ends early.
+    pub(super) async fn read(&mut self, answer: Response<Incoming>) -> Option<Bytes> {
+        let (mut body, driver) = (answer.into_body(), &mut self.driver);
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = poll_fn(|cx| {
+            // also what came before the connection ended is still to be had
+            drive(driver, cx);
+            Pin::new(&mut body).poll_frame(cx)
+        })
+        .await
+        {
+            bytes.extend_from_slice(frame.ok()?.data_ref().map_or(&[], |data| data));
+            if bytes.len() > MAX_ANSWER {
+                return None;
+            }
+        }
+        Some(bytes.freeze())
     }
 
     /// Leaves the body of an answer to be read later. False: the connection is of no further use.

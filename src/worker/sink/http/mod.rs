@@ -6,6 +6,7 @@
 //! * `config`: what is wrong with a plan; the parts of its URL
 //! * `request`, `sign`: from an attempt to a request
 //! * `preview`: that request for a person, secrets masked
+//! * `token`: OAuth 2.0 client credentials
 //! * `connect`, `resolve`, `tls`, `stream`: from a host's name to a stream, past the address guard
 //! * `connection`: one HTTP connection, and what is left on it of the last answer
 //! * `send`: one attempt, with its time limit and the free retry on a stale connection
@@ -24,6 +25,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod token;
 
 pub use config::ConfigError;
 pub use preview::{NoRequest, Preview, Shown, preview};
