@@ -22,6 +22,7 @@ pub mod dead_letters;
 pub mod entry;
 pub mod keys;
 pub mod lease;
+pub mod overview;
 pub mod queue;
 pub mod redrive;
 pub mod routing;

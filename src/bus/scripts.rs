@@ -56,6 +56,8 @@ scripts! {
     Report = " flags=allow-oom" [] "report.lua",
     Ask = " flags=allow-oom" [] "ask.lua",
     Status = " flags=allow-oom,no-writes" [] "status.lua",
+    Overview = " flags=allow-oom,no-writes" [] "overview.lua",
+    Consumers = " flags=allow-oom,no-writes" [] "consumers.lua",
     Letters = " flags=allow-oom,no-writes" [] "letters.lua",
     Redrive = "" [] "redrive.lua",
     Purge = " flags=allow-oom" [] "purge.lua",

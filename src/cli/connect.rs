@@ -72,6 +72,11 @@ impl Connection {
         Ok(bus)
     }
 
+    /// The same for another bus, where one is named.
+    pub fn on(self, bus: Option<String>) -> Connection {
+        Connection { bus: bus.unwrap_or(self.bus), ..self }
+    }
+
     fn find(
         &self,
         env: impl Fn(&str) -> Option<String>,

@@ -2,15 +2,15 @@
 
 mod rows;
 
+use super::all::snapshots;
 use super::connect::{Bus, Connection};
 use super::names::{self, DEFAULT_NAMESPACE};
 use super::output::{self, ListFormat, ObjectFormat};
 use super::table::Table;
-use crate::bus::state::{self, Snapshot};
+use crate::bus::state::Snapshot;
 use crate::bus::{self, Link, routing};
 use crate::plan::Route;
 use anyhow::bail;
-use futures::{StreamExt as _, TryStreamExt as _};
 use rows::Columns;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -29,8 +29,6 @@ where no worker runs. OLDEST is the age of the oldest event that waits, DEAD the
 
 /// How often `--watch` looks.
 const LOOK: Duration = Duration::from_secs(1);
-/// Destinations asked for at once.
-const AT_ONCE: usize = 64;
 
 /// Shows destinations: state, backlog, retries, dead letters
 #[derive(Debug, clap::Args)]
@@ -185,11 +183,8 @@ impl Get {
 async fn load(link: &Link, bus: &str, wanted: &Wanted) -> Result<Destinations, bus::Error> {
     let mut routes = routing::routes(link, bus).await?;
     routes.retain(|_, route| wanted.includes(route));
-    let found = |(uid, route): (String, Route)| async move {
-        let snapshot = state::snapshot(link, bus, &uid).await?;
-        Ok((route.full_name(), Found { uid, route, snapshot }))
-    };
-    futures::stream::iter(routes).map(found).buffer_unordered(AT_ONCE).try_collect().await
+    let found = |(uid, route, snapshot): (String, Route, Snapshot)| (route.full_name(), Found { uid, route, snapshot });
+    Ok(snapshots(link, bus, routes).await?.into_iter().map(found).collect())
 }
 
 async fn look_again(bus: &Bus, wanted: &Wanted) -> Destinations {

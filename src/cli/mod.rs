@@ -1,6 +1,10 @@
 //! The commands: the clap tree, and one file for each.
 
+pub mod all;
 pub mod ask;
+pub mod check;
+pub mod completions;
+pub mod config;
 pub mod confirm;
 pub mod connect;
 pub mod dead;
@@ -23,6 +27,8 @@ pub mod setting;
 pub mod skip;
 pub mod standalone;
 pub mod table;
+pub mod tail;
+pub mod top;
 pub mod validate;
 pub mod when;
 pub mod worker;
@@ -54,6 +60,9 @@ enum Command {
     Operator(operator::Args),
     Get(get::Get),
     Describe(describe::Describe),
+    Check(check::Check),
+    Top(top::Top),
+    Tail(tail::Tail),
     Send(send::Send),
     Dead(dead::Dead),
     Retry(retry::Retry),
@@ -62,6 +71,7 @@ enum Command {
     DryRun(dry_run::DryRun),
     Receiver(receiver::Args),
     Generate(generate::Generate),
+    Completions(completions::Completions),
 }
 
 impl Command {
@@ -90,6 +100,9 @@ impl Cli {
             Command::Operator(args) => operator::run(args).await,
             Command::Get(args) => args.run().await,
             Command::Describe(args) => args.run().await,
+            Command::Check(args) => args.run().await,
+            Command::Top(args) => args.run().await,
+            Command::Tail(args) => args.run().await,
             Command::Send(args) => args.run().await,
             Command::Dead(args) => args.run().await,
             Command::Retry(args) => args.run().await,
@@ -98,6 +111,7 @@ impl Cli {
             Command::DryRun(args) => args.run().await,
             Command::Receiver(args) => receiver::run(args).await,
             Command::Generate(args) => args.run().await,
+            Command::Completions(args) => args.run(),
         }
     }
 }

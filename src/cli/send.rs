@@ -9,13 +9,13 @@ mod sender;
 mod source;
 mod totals;
 
-use super::connect::{Bus, Connection};
+use super::config::Config;
+use super::connect::Connection;
 use super::output::Format;
 use super::pace::{Pace, Rate};
 use super::progress::Progress;
-use super::setting::{Setting, Time};
-use crate::settings::{BusSettings, Settings};
-use crate::standalone::folder::read::SETTINGS_FILE;
+use super::setting::Time;
+use crate::settings::BusSettings;
 use anyhow::Context as _;
 use flags::EventFlags;
 use sender::Sender;
@@ -45,9 +45,8 @@ pub struct Send {
     /// How long to try again while Redis is full or away
     #[arg(long, value_name = "TIME", default_value = "30s")]
     retry_for: Time,
-    /// Settings of the buses (posthorn.yaml) [default: those of the running standalone, else one bus, `default`]
-    #[arg(long, env = "POSTHORN_CONFIG", value_name = "FILE", default_value = "", hide_default_value = true)]
-    config: Setting<PathBuf>,
+    #[command(flatten)]
+    config: Config,
     /// How to print what became of the events
     #[arg(long, short, value_name = "text|json", value_enum, hide_possible_values = true, default_value_t)]
     output: Format,
@@ -80,7 +79,7 @@ impl Send {
     /// If Redis cannot be found, stays full or away for too long, or the input cannot be read.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let bus = self.connection.open().await?;
-        let settings = self.settings(&bus)?;
+        let settings = self.config.of(&bus)?;
         let source = self.source(&settings)?;
         let mut sender = Sender::connect(&bus, settings, self.retry_for.0).await?;
         let bar = Progress::new(source.size());
@@ -93,19 +92,6 @@ impl Send {
         totals.print(self.output)?;
         sent?;
         Ok(if totals.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    }
-
-    /// What the admin has configured for the bus.
-    fn settings(&self, bus: &Bus) -> anyhow::Result<BusSettings> {
-        let of_standalone = || bus.folder.as_ref().map(|folder| folder.join(SETTINGS_FILE)).filter(|file| file.is_file());
-        let settings = match self.config.0.clone().or_else(of_standalone) {
-            Some(file) => Settings::read(&file)?,
-            None => return Ok(BusSettings::default()),
-        };
-        let known = || settings.buses.keys().cloned().collect::<Vec<_>>().join(", ");
-        let found =
-            settings.buses.get(&bus.name).with_context(|| format!("there is no bus {}; the settings have {}", bus.name, known()))?;
-        Ok(found.clone())
     }
 
     fn source(&self, settings: &BusSettings) -> anyhow::Result<Source> {

@@ -1,7 +1,6 @@
 //! Why a filter matches an event or not, clause by clause. Pure.
 
 use super::{Filter, Filters, Subject};
-use crate::event::Attributes;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -35,9 +34,9 @@ pub fn explain(filters: &[Filter], event: &Subject) -> Clause {
 
 fn clause(filter: &Filter, event: &Subject) -> Clause {
     match filter {
-        Filter::Exact(wanted) => each("exact", "is", wanted, event.attributes(), |value, wanted| value == wanted),
-        Filter::Prefix(wanted) => each("prefix", "begins with", wanted, event.attributes(), |value, wanted| value.starts_with(wanted)),
-        Filter::Suffix(wanted) => each("suffix", "ends with", wanted, event.attributes(), |value, wanted| value.ends_with(wanted)),
+        Filter::Exact(wanted) => each("exact", "is", wanted, event, |value, wanted| value == wanted),
+        Filter::Prefix(wanted) => each("prefix", "begins with", wanted, event, |value, wanted| value.starts_with(wanted)),
+        Filter::Suffix(wanted) => each("suffix", "ends with", wanted, event, |value, wanted| value.ends_with(wanted)),
         Filter::All(filters) => every("all", filters.iter().map(|filter| clause(filter, event)).collect()),
         Filter::Any(filters) => {
             let clauses: Vec<_> = filters.iter().map(|filter| clause(filter, event)).collect();
@@ -47,21 +46,29 @@ fn clause(filter: &Filter, event: &Subject) -> Clause {
             let inner = clause(filter, event);
             Clause { matches: !inner.matches, clauses: vec![inner], ..leaf("not".to_owned(), false, None) }
         }
-        Filter::Cel(text) => expression(filter, text, event),
+        // a dialect that is an expression says all there is to say
+        expression => expressed(expression, event),
     }
 }
 
-/// An expression says all there is to say; where it has no answer, why.
-fn expression(filter: &Filter, text: &str, event: &Subject) -> Clause {
-    let mut found = None;
-    let matches = match Filters::compile(std::slice::from_ref(filter)) {
-        Ok(compiled) => compiled.match_event(event, &mut |failure| found = Some(failure.to_string())),
+/// An expression that cannot be used, or has no answer, does not match.
+fn expressed(expression: &Filter, event: &Subject) -> Clause {
+    let mut why = None;
+    let matches = match Filters::compile(std::slice::from_ref(expression)) {
+        Ok(compiled) => compiled.match_event(event, &mut |failure| why = Some(format!("it has no answer: {failure}"))),
         Err(invalid) => {
-            found = Some(invalid.source.to_string());
+            why = Some(invalid.source.to_string());
             false
         }
     };
-    leaf(format!("cel: {text}"), matches, found)
+    leaf(written(expression), matches, why)
+}
+
+/// As it stands in the resource: `cel: …`.
+fn written(filter: &Filter) -> String {
+    let written = serde_json::to_value(filter).unwrap_or_default();
+    let parts = written.as_object().into_iter().flatten();
+    parts.map(|(dialect, text)| format!("{dialect}: {}", text.as_str().unwrap_or_default())).collect()
 }
 
 fn leaf(asks: String, matches: bool, found: Option<String>) -> Clause {
@@ -72,15 +79,9 @@ fn every(asks: &str, clauses: Vec<Clause>) -> Clause {
     Clause { matches: clauses.iter().all(|clause| clause.matches), clauses, ..leaf(asks.to_owned(), true, None) }
 }
 
-fn each(
-    dialect: &str,
-    verb: &str,
-    wanted: &BTreeMap<String, String>,
-    attributes: &Attributes,
-    fits: impl Fn(&str, &str) -> bool,
-) -> Clause {
+fn each(dialect: &str, verb: &str, wanted: &BTreeMap<String, String>, event: &Subject, fits: impl Fn(&str, &str) -> bool) -> Clause {
     let one = |(name, wanted): (&String, &String)| {
-        let value = attributes.get(name);
+        let value = event.attributes().get(name);
         let matches = value.is_some_and(|value| fits(value, wanted));
         let found = value.map_or_else(|| format!("the event has no {name}"), |value| format!("it is {value:?}"));
         leaf(format!("{name} {verb} {wanted:?}"), matches, Some(found).filter(|_| !matches))
@@ -123,9 +124,10 @@ impl Clause {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Attributes;
     use proptest::prelude::*;
 
-    fn subject(source: &str, event_type: &str) -> Subject {
+    fn event(source: &str, event_type: &str) -> Subject {
         let json = serde_json::json!({"id": "1", "source": source, "type": event_type}).to_string();
         Subject::of_attributes(Attributes::from_json(json.as_bytes()).unwrap())
     }
@@ -139,7 +141,7 @@ mod tests {
         let filters = filters(
             r#"[{"prefix": {"type": "com.example."}}, {"any": [{"exact": {"source": "/a"}}, {"not": {"exact": {"tenant": "x"}}}]}]"#,
         );
-        let lines = explain(&filters, &subject("/b", "org.example.a")).lines();
+        let lines = explain(&filters, &event("/b", "org.example.a")).lines();
         let expected = [
             "✗ filters: every one must match",
             "  ✗ prefix",
@@ -156,20 +158,27 @@ mod tests {
 
     #[test]
     fn without_filters_every_event_is_wanted() {
-        let clause = explain(&[], &subject("/a", "t"));
+        let clause = explain(&[], &event("/a", "t"));
         assert!(clause.matches && clause.lines()[0].starts_with('✓'));
     }
 
     #[test]
     fn an_expression_is_shown_as_it_is_written() {
-        let lines = |text: &str| explain(&[Filter::Cel(text.into())], &subject("/a", "a")).lines();
-        assert_eq!(lines("event.type == 'a'")[1], "  ✓ cel: event.type == 'a'  ◀");
-        assert!(lines("event.tenant == 'a'")[1].starts_with("  ✗ cel: event.tenant == 'a'  ("), "{:?}", lines("event.tenant == 'a'"));
+        let lines = |text: &str| explain(&[Filter::Cel(text.into())], &event("/a", "t")).lines()[1].clone();
+        assert_eq!(lines("event.type == 't'"), "  ✓ cel: event.type == 't'  ◀");
+        assert!(lines("event.type == 'a'").starts_with("  ✗ cel: event.type == 'a'"));
+        assert!(lines("event.type ==").starts_with("  ✗ cel: event.type ==  ("));
     }
 
     fn leaf() -> impl Strategy<Value = Filter> {
         let map = || prop::collection::btree_map("source|type|tenant", "|a|b|ab", 1..3);
-        prop_oneof![map().prop_map(Filter::Exact), map().prop_map(Filter::Prefix), map().prop_map(Filter::Suffix)]
+        let cel = prop::sample::select(vec!["event.type == 'a'", "event.tenant == 'a'", "event.source.startsWith('a')"]);
+        prop_oneof![
+            map().prop_map(Filter::Exact),
+            map().prop_map(Filter::Prefix),
+            map().prop_map(Filter::Suffix),
+            cel.prop_map(|text| Filter::Cel(text.to_owned()))
+        ]
     }
 
     fn any_filter() -> impl Strategy<Value = Filter> {
@@ -204,7 +213,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_agrees_with_what_decides_for_the_router(filters in prop::collection::vec(any_filter(), 0..4), source in "a|b|ab", event_type in "a|b|ba") {
-            let event = subject(&source, &event_type);
+            let event = event(&source, &event_type);
             let whole = explain(&filters, &event);
             prop_assert_eq!(whole.matches, Filters::compile(&filters).unwrap().match_event(&event, &mut |_| {}));
             for clause in nodes(&whole) {

@@ -1,8 +1,11 @@
 //! The commands a person uses, beside a standalone that delivers.
 
+mod check;
 mod dead;
 mod describe;
 mod dry_run;
+mod tail;
+mod top;
 
 use crate::support::eventually::holds;
 use crate::support::redis::Options;

@@ -48,6 +48,7 @@ impl Report<'_> {
         page.line("Receiver", &route.sink_uri);
         page.line("Created", &route.created);
         page.line("State", &self.state());
+        page.line("Order", snapshot.order.as_deref().unwrap_or("not known before a worker has run it"));
         page.line("Filters", &filters(route));
         page.line("Limits", &limits(route));
         page.line("Delivered", &format!("{}{}", snapshot.settled, since(", the last one", snapshot.last_ok, snapshot.now)));
@@ -123,6 +124,7 @@ impl Report<'_> {
             "uid": named.uid,
             "bus": bus,
             "created": route.created,
+            "order": snapshot.order,
             "suspend": route.suspend,
             "filters": route.filters,
             "limits": {"backlog": route.limit, "deadLetterMaxAge": format!("{}s", route.dead_letter_max_age.as_secs())},

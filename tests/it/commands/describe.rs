@@ -1,20 +1,15 @@
 //! `describe`.
 
-use super::{PATIENT, Place, UNAVAILABLE};
-use crate::support::eventually;
-use crate::support::eventually::holds;
+use super::{Place, UNAVAILABLE};
 use posthorn::receiver::Answer;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stuck_destination_is_described_with_its_head_and_what_to_do() {
-    let place = Place::start(UNAVAILABLE, PATIENT).await;
+    let place = Place::start(UNAVAILABLE, "{backoffDelay: 3s, retry: -1}").await;
     let idle = place.ok(&["describe", "billing"]);
     assert!(idle.contains("No event has matched its filters yet"), "{idle}");
     place.ok(&["send", "--type", "com.example.a", "--id", "stuck"]);
     place.ok(&["send", "--type", "com.example.a", "--id", "behind"]);
-    eventually("the first attempt", async || holds(place.receiver.count() == 1, || "none".into())).await;
-    // shown from the second failed attempt of one head
-    place.ok(&["retry", "billing"]);
     place.row("Retrying", |row| row[2] == "Retrying").await;
     let shown = place.ok(&["describe", "billing"]);
     for part in [
