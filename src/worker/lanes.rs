@@ -237,6 +237,8 @@ impl<B: Body> Lanes<B> {
             self.list(&common);
         }
         self.place(&key, now, body);
+        // it may be the last one of a batch
+        self.list(&key);
     }
 
     /// The event that was sent is delivered, buried or gone.

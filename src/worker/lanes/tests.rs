@@ -147,9 +147,10 @@ struct Both {
 }
 
 impl Both {
-    fn new(order: Order) -> Both {
+    fn new(order: Order, events: usize) -> Both {
         let model = Model { order, listed: Vec::new() };
-        Both { lanes: Lanes::new(order, 8, Most::ONE), model, flying: Vec::new(), number: 0, now: 1000 }
+        let most = Most { events, bytes: 1000, wait: 0 };
+        Both { lanes: Lanes::new(order, 8, most), model, flying: Vec::new(), number: 0, now: 1000 }
     }
 
     fn step(&mut self, step: &Step) {
@@ -214,14 +215,19 @@ impl Both {
             started = self.lanes.start(self.now);
         }
         assert_eq!(started.is_empty(), startable.is_empty(), "{startable:?}");
-        let Some(event) = started.pop() else { return };
+        let Some(event) = started.first().cloned() else { return };
         assert!(startable.iter().any(|listed| listed.event == event), "{event:?} may not start: {startable:?}");
         let retries = startable.iter().filter(|listed| listed.again && !self.lacks(listed)).count();
         if self.model.order == Order::Unordered && retries > 0 {
             assert!(self.model.of(event.id).again, "a retry was due");
         }
-        self.model.of(event.id).flying = true;
-        self.flying.push(event);
+        for event in started {
+            let of = self.model.of(event.id).clone();
+            let earlier = self.model.lane(&of).iter().filter(|other| !other.flying && other.event.id < event.id).count();
+            assert!(earlier == 0 && event.next <= self.now, "{event:?} is not the next one of its lane");
+            self.model.of(event.id).flying = true;
+            self.flying.push(event);
+        }
     }
 
     fn lacks(&self, listed: &Listed) -> bool {
@@ -286,14 +292,14 @@ impl Both {
 
 proptest! {
     #[test]
-    fn lanes_say_what_a_plain_list_says(order in orders(), steps in steps()) {
-        let mut both = Both::new(order);
+    fn lanes_say_what_a_plain_list_says(order in orders(), batch in 1usize..4, steps in steps()) {
+        let mut both = Both::new(order, batch);
         steps.iter().for_each(|step| both.step(step));
     }
 
     #[test]
-    fn everything_is_delivered_in_the_end_and_in_order_in_each_lane(order in orders(), steps in steps()) {
-        let mut both = Both::new(order);
+    fn everything_is_delivered_in_the_end_and_in_order_in_each_lane(order in orders(), batch in 1usize..4, steps in steps()) {
+        let mut both = Both::new(order, batch);
         steps.iter().for_each(|step| both.step(step));
         both.retry();
         let mut last: HashMap<u8, Sequence> = HashMap::new();
