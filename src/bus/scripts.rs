@@ -56,6 +56,9 @@ scripts! {
     Report = " flags=allow-oom" [] "report.lua",
     Ask = " flags=allow-oom" [] "ask.lua",
     Status = " flags=allow-oom,no-writes" [] "status.lua",
+    Letters = " flags=allow-oom,no-writes" [] "letters.lua",
+    Redrive = "" [] "redrive.lua",
+    Purge = " flags=allow-oom" [] "purge.lua",
 }
 
 /// A call of a script under construction.

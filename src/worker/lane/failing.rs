@@ -64,7 +64,7 @@ impl Shift<'_, '_> {
                 self.until_probe()
             }
             // a halted destination keeps its backlog, whatever the retry limit says
-            decision if self.halted.is_some() && (failure.class.level() != Level::Event || matches!(decision, Decision::Halt { .. })) => {
+            decision if self.halted.is_some() && (!failure.class.is_of_the_event() || matches!(decision, Decision::Halt { .. })) => {
                 if probe {
                     self.still_halted().await?;
                 }
@@ -151,6 +151,7 @@ impl Shift<'_, '_> {
             destination_limit: halt::DESTINATION_STREAK,
             event_limit: halt::EVENT_STREAK,
             max_dead_letters: self.plan.delivery.max_dead_letters,
+            copy_to: self.plan.delivery.dead_letters_to.as_deref().map(|name| (self.plan.namespace.as_str(), name)),
         };
         let answered = self.feed.tenure().bury(&burial).await?;
         failpoint::hit("worker.buried", head.key());

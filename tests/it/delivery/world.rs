@@ -175,7 +175,7 @@ impl World {
     }
 
     async fn link(&self) -> Link {
-        Supervisor::start(self.redis.url().parse().unwrap(), "test").link().await
+        Supervisor::start(self.redis.url().parse::<posthorn::bus::RedisUrl>().unwrap(), "test").link().await
     }
 
     fn path(&self, name: &str) -> String {
