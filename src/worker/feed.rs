@@ -27,6 +27,8 @@ const UNSETTLED: usize = 64;
 const UNSETTLED_AGE: Duration = Duration::from_secs(5);
 /// While requests follow each other, so many successes or so much time make one settlement: one for each would double the trips to Redis.
 const SETTLE_AT: usize = 16;
+/// Most in one settlement.
+const SETTLE_MOST: usize = 5000;
 const SETTLE_AFTER: Duration = Duration::from_millis(5);
 /// How often the lease is renewed, which also tells of a missed wake-up or a request of a person.
 const LOOK: Duration = Duration::from_secs(1);
@@ -292,9 +294,13 @@ impl Feed {
 
     fn start(&mut self) {
         if self.settling.is_none() && self.settle_at().is_some_and(|at| at <= Instant::now()) {
-            let batch = std::mem::take(&mut self.unsettled);
+            let rest = self.unsettled.split_off(self.unsettled.len().min(SETTLE_MOST));
+            let batch = std::mem::replace(&mut self.unsettled, rest);
             self.in_settle = batch.iter().map(|settled| settled.id).collect();
-            self.settle_since = self.unsettled_since.take();
+            self.settle_since = self.unsettled_since;
+            if self.unsettled.is_empty() {
+                self.unsettled_since = None;
+            }
             let tenure = self.tenure.clone();
             self.settling = Some(async move { tenure.settle(&batch).await }.boxed());
         }
@@ -391,11 +397,13 @@ impl Feed {
     /// Takes an event that was read into its place. One that is held already comes again where someone moved the group.
     fn hold(&mut self, owed: Owed) {
         let id = owed.entry.sequence;
+        // what is above all that was read is new
+        let known = id <= self.after && (self.lanes.contains(id) || self.is_delivered(id));
         self.after = self.after.max(id);
         if owed.pending {
             self.pending_until = self.pending_until.max(id);
         }
-        if !self.lanes.contains(id) && !self.is_delivered(id) {
+        if !known {
             let held = self.held_of(owed);
             self.lanes.insert(self.clock.now(), self.shape.key(&held), held);
         }

@@ -14,15 +14,15 @@ use listing::Listing;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Bodies kept of one lane, and bytes of all bodies.
+/// Bodies kept of one lane (or twice what a batch may have), and bytes of all bodies.
 const BODIES: usize = 256;
 const BYTES: usize = 32 << 20;
 /// Most events held in `PerKey`, and most that wait for a retry in `Unordered`; then no more are read.
 pub const MAX_HELD: usize = 10_000;
 const MAX_RETRYING: usize = 1_024;
-/// Events read ahead.
+/// Events read ahead, or twice what a batch may have.
 const AHEAD: usize = 64;
-/// Bodies read again at once.
+/// Bodies read again at once, or as many as a batch may have.
 const AGAIN: usize = 64;
 
 /// Bytes of a batch beside its events: n events have n − 1 commas and two brackets.
@@ -237,6 +237,8 @@ impl<B: Body> Lanes<B> {
             self.list(&common);
         }
         self.place(&key, now, body);
+        // it may be the last one of a batch
+        self.list(&key);
     }
 
     /// The event that was sent is delivered, buried or gone.
@@ -360,7 +362,7 @@ impl<B: Body> Lanes<B> {
     pub fn lacking(&self) -> Vec<Sequence> {
         let lanes = self.lists.lacking().filter_map(|key| self.lanes.get(key));
         let missing = lanes.flat_map(|lane| lane.waiting.iter().take_while(|waiting| waiting.body.is_none()).map(|waiting| waiting.id));
-        self.wanted.into_iter().chain(missing).take(AGAIN).collect()
+        self.wanted.into_iter().chain(missing).take(AGAIN.max(self.most.events)).collect()
     }
 
     /// The body of an event was read again; `None`: it is no longer in the queue.
@@ -402,7 +404,7 @@ impl<B: Body> Lanes<B> {
     fn place(&mut self, key: &Key, now: u64, body: B) {
         let (id, size) = (body.id(), body.size());
         let lane = self.lanes.entry(key.clone()).or_default();
-        let keep = lane.waiting.len() < BODIES && self.bytes + size <= BYTES;
+        let keep = lane.waiting.len() < BODIES.max(2 * self.most.events) && self.bytes + size <= BYTES;
         let waiting =
             Waiting { id, next: body.next(), attempts: body.attempts(), single: body.is_single(), since: now, body: keep.then_some(body) };
         self.bytes += if keep { size } else { 0 };

@@ -138,10 +138,10 @@ impl Shift<'_, '_> {
         Ok(())
     }
 
-    /// We ended the attempt ourselves: it does not count.
+    /// We ended the attempt ourselves: it does not count. What an earlier worker left open stays open.
     pub(super) async fn abort(&mut self, events: Vec<Held>) -> Result<(), End> {
         for held in events {
-            if held.counted {
+            if held.counted && self.begun.contains(&held.id) {
                 done(self.feed.tenure().abort(held.id).await?)?;
             }
             self.feed.put_back(held);

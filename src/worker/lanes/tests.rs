@@ -141,15 +141,17 @@ fn orders() -> impl Strategy<Value = Order> {
 struct Both {
     lanes: Lanes<Small>,
     model: Model,
-    flying: Vec<Small>,
+    /// Each request with its events.
+    flying: Vec<Vec<Small>>,
     number: u64,
     now: u64,
 }
 
 impl Both {
-    fn new(order: Order) -> Both {
+    fn new(order: Order, events: usize) -> Both {
         let model = Model { order, listed: Vec::new() };
-        Both { lanes: Lanes::new(order, 8, Most::ONE), model, flying: Vec::new(), number: 0, now: 1000 }
+        let most = Most { events, bytes: 1000, wait: 0 };
+        Both { lanes: Lanes::new(order, 8, most), model, flying: Vec::new(), number: 0, now: 1000 }
     }
 
     fn step(&mut self, step: &Step) {
@@ -159,20 +161,19 @@ impl Both {
             Step::Wait(time) => self.now += time,
             Step::Start => self.start(),
             Step::Deliver(which) => {
-                if let Some(event) = self.landed(which) {
-                    self.lanes.finish(event.id, true);
-                    self.model.listed.retain(|listed| listed.event.id != event.id);
-                }
+                self.landed(which).iter().for_each(|event| self.delivered(event.id));
             }
             Step::Fail(which, wait) => {
-                if let Some(event) = self.landed(which) {
-                    self.put_back(Small { next: self.now + wait, attempts: event.attempts + 1, ..event });
+                for (place, event) in self.landed(which).into_iter().enumerate() {
+                    let next = if place == 0 || self.model.order == Order::Unordered { self.now + wait } else { event.next };
+                    self.put_back(Small { next, attempts: event.attempts + u32::from(place == 0), ..event });
                 }
             }
             Step::Block(which) => {
-                if let Some(event) = self.landed(which) {
-                    let id = event.id;
-                    self.put_back(event);
+                let events = self.landed(which);
+                let first = events.first().map(|event| event.id);
+                events.into_iter().for_each(|event| self.put_back(event));
+                if let Some(id) = first {
                     self.lanes.block(id);
                     self.model.of(id).blocked = true;
                 }
@@ -214,22 +215,32 @@ impl Both {
             started = self.lanes.start(self.now);
         }
         assert_eq!(started.is_empty(), startable.is_empty(), "{startable:?}");
-        let Some(event) = started.pop() else { return };
+        let Some(event) = started.first().cloned() else { return };
         assert!(startable.iter().any(|listed| listed.event == event), "{event:?} may not start: {startable:?}");
         let retries = startable.iter().filter(|listed| listed.again && !self.lacks(listed)).count();
         if self.model.order == Order::Unordered && retries > 0 {
             assert!(self.model.of(event.id).again, "a retry was due");
         }
-        self.model.of(event.id).flying = true;
-        self.flying.push(event);
+        for event in &started {
+            let of = self.model.of(event.id).clone();
+            let earlier = self.model.lane(&of).iter().filter(|other| !other.flying && other.event.id < event.id).count();
+            assert!(earlier == 0 && event.next <= self.now, "{event:?} is not the next one of its lane");
+            self.model.of(event.id).flying = true;
+        }
+        self.flying.push(started);
     }
 
     fn lacks(&self, listed: &Listed) -> bool {
         self.lanes.lacking().contains(&listed.event.id)
     }
 
-    fn landed(&mut self, which: usize) -> Option<Small> {
-        (!self.flying.is_empty()).then(|| self.flying.swap_remove(which % self.flying.len()))
+    fn landed(&mut self, which: usize) -> Vec<Small> {
+        if self.flying.is_empty() { Vec::new() } else { self.flying.swap_remove(which % self.flying.len()) }
+    }
+
+    fn delivered(&mut self, id: Sequence) {
+        self.lanes.finish(id, true);
+        self.model.listed.retain(|listed| listed.event.id != id);
     }
 
     fn put_back(&mut self, event: Small) {
@@ -240,8 +251,12 @@ impl Both {
 
     fn retry(&mut self) {
         self.lanes.start_over();
+        // the first that waits in each lane
+        let first =
+            |of: &&Listed| self.model.lane(of).iter().filter(|other| !other.flying).map(|other| other.event.id).min() == Some(of.event.id);
+        let firsts: Vec<Sequence> = self.model.listed.iter().filter(first).map(|listed| listed.event.id).collect();
         for listed in &mut self.model.listed {
-            if !listed.flying {
+            if firsts.contains(&listed.event.id) {
                 listed.event.start_over();
             }
             listed.blocked = false;
@@ -269,7 +284,7 @@ impl Both {
     }
 
     fn compare(&mut self) {
-        let flying: HashSet<Sequence> = self.flying.iter().map(|event| event.id).collect();
+        let flying: HashSet<Sequence> = self.flying.iter().flatten().map(|event| event.id).collect();
         assert_eq!((self.lanes.len(), self.lanes.flying()), (self.model.listed.len(), flying.len()));
         assert_eq!(self.lanes.is_blocked(), self.model.listed.iter().any(|listed| listed.blocked));
         let oldest = self.model.listed.iter().min_by_key(|listed| listed.event.id);
@@ -286,26 +301,25 @@ impl Both {
 
 proptest! {
     #[test]
-    fn lanes_say_what_a_plain_list_says(order in orders(), steps in steps()) {
-        let mut both = Both::new(order);
+    fn lanes_say_what_a_plain_list_says(order in orders(), batch in 1usize..4, steps in steps()) {
+        let mut both = Both::new(order, batch);
         steps.iter().for_each(|step| both.step(step));
     }
 
     #[test]
-    fn everything_is_delivered_in_the_end_and_in_order_in_each_lane(order in orders(), steps in steps()) {
-        let mut both = Both::new(order);
+    fn everything_is_delivered_in_the_end_and_in_order_in_each_lane(order in orders(), batch in 1usize..4, steps in steps()) {
+        let mut both = Both::new(order, batch);
         steps.iter().for_each(|step| both.step(step));
         both.retry();
         let mut last: HashMap<u8, Sequence> = HashMap::new();
         for _ in 0..1000 {
             both.now += 200;
             both.start();
-            for event in std::mem::take(&mut both.flying) {
+            for event in std::mem::take(&mut both.flying).into_iter().flatten() {
                 let lane = if order == Order::Strict { 0 } else { both.model.of(event.id).lane };
                 let before = last.insert(lane, event.id);
                 prop_assert!(order == Order::Unordered || before.is_none_or(|before| before < event.id));
-                both.lanes.finish(event.id, true);
-                both.model.listed.retain(|listed| listed.event.id != event.id);
+                both.delivered(event.id);
             }
         }
         prop_assert!(both.lanes.is_empty());
