@@ -5,7 +5,7 @@
 
 use crate::api::status::{Condition, ConditionStatus, EventDestinationStatus, Head};
 use crate::bus::state::Snapshot;
-use crate::plan::{Route, RouteState};
+use crate::plan::{OnOverflow, Route, RouteState};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -94,7 +94,7 @@ fn conditions(snapshot: &Snapshot, route: &Route) -> Vec<Condition> {
 /// All that is needed holds, and the destination is not at rest because it fails.
 fn ready(needed: &[&Finding], delivering: &Finding, created: Time) -> Finding {
     let missing = needed.iter().copied().find(|finding| finding.status != ConditionStatus::True);
-    let failing = matches!(delivering.reason.as_str(), "Halted" | "Blocked").then_some(delivering);
+    let failing = matches!(delivering.reason.as_str(), "Halted" | "Blocked" | "KeyBacklogFull").then_some(delivering);
     match missing.or(failing) {
         Some(finding) => Finding::new(finding.status, &finding.reason, finding.message.clone(), finding.since.clone()),
         None => Finding::new(ConditionStatus::True, "Ready", "", created),
@@ -127,7 +127,11 @@ pub fn routed(route: &Route) -> Finding {
 /// Whether a worker runs it, or none is wanted.
 pub fn worker_available(snapshot: &Snapshot, route: &Route) -> Finding {
     match worker(snapshot) {
-        Worker::Runs(_) => Finding::new(ConditionStatus::True, "WorkerRuns", "", reported(snapshot, route)),
+        Worker::Runs(_) => {
+            let order = snapshot.order.as_deref().filter(|order| is_word(order));
+            let message = order.map(|order| format!("delivers in order {order}")).unwrap_or_default();
+            Finding::new(ConditionStatus::True, "WorkerRuns", message, reported(snapshot, route))
+        }
         _ if route.suspend => Finding::new(ConditionStatus::True, "NotWanted", "delivery is suspended", created(route)),
         Worker::Gone => no_worker(ConditionStatus::False, snapshot, route),
         Worker::NotYet => pending(route),
@@ -136,13 +140,25 @@ pub fn worker_available(snapshot: &Snapshot, route: &Route) -> Finding {
 
 /// Whether its queue takes all that matches.
 pub fn keeping_up(snapshot: &Snapshot, route: &Route) -> Finding {
-    match snapshot.fill {
-        None => Finding::new(ConditionStatus::True, "KeepingUp", "", created(route)),
-        Some(fill) => {
+    match (snapshot.fill, overflow(snapshot, route)) {
+        (None, None) => Finding::new(ConditionStatus::True, "KeepingUp", "", created(route)),
+        (None, Some(overflow)) => overflow,
+        (Some(fill), _) => {
             let message = format!("events after {} wait in the bus until the queue has room for them", fill.padded());
             Finding::new(ConditionStatus::False, "WaitingInBus", message, time(fill.ms))
         }
     }
+}
+
+/// Its queue is at the limit of its spec: events are dropped.
+fn overflow(snapshot: &Snapshot, route: &Route) -> Option<Finding> {
+    let (limit, since) = (route.limit?, snapshot.overflow?);
+    let which = match limit.on_overflow {
+        OnOverflow::DropNewest => "new events are dropped (DropNewest)",
+        OnOverflow::DropOldest => "the oldest events are dropped (DropOldest)",
+    };
+    let message = format!("its queue reached spec.limits.backlog: {which}, and counted in status.dropped");
+    (snapshot.backlog > 0).then(|| Finding::new(ConditionStatus::False, "BacklogLimit", message, time(since)))
 }
 
 /// Whether someone deleted something of it from Redis; `None` if nobody did.
@@ -175,6 +191,7 @@ fn running(snapshot: &Snapshot, route: &Route, state: &str, since: Time) -> Find
     match state {
         "Idle" | "Active" if route.state == RouteState::Closed => Finding::new(ConditionStatus::True, "Draining", "", since),
         "Idle" | "Active" | "RateLimited" => Finding::new(ConditionStatus::True, state, "", since),
+        "KeyBacklogFull" => Finding::new(ConditionStatus::False, state, snapshot.reason.clone().unwrap_or_default(), since),
         "Retrying" | "Blocked" | "Halted" => Finding::new(ConditionStatus::False, state, told(), since),
         // a word of a newer version
         other => {

@@ -47,7 +47,7 @@ fn filter_leaves(schema: &Value, path: &str, word: &str) -> Vec<(String, Value)>
         match name.as_str() {
             "all" | "any" => found.extend(below(&field["items"], &format!("{path}.{name}[]"), |filter| json!([filter]))),
             "not" => found.extend(below(field, &format!("{path}.not"), |filter| filter)),
-            "cel" => found.push((format!("{path}.cel"), json!({"cel": word}))),
+            "cel" => found.push((format!("{path}.cel"), json!({"cel": format!("event.type == '{word}'")}))),
             _ => found.push((format!("{path}.{name}"), json!({name: {"type": word}}))),
         }
     }

@@ -19,6 +19,12 @@ struct Labels {
     destination: String,
 }
 
+impl Labels {
+    fn of(namespace: &str, name: &str) -> Labels {
+        Labels { namespace: namespace.to_owned(), destination: name.to_owned() }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AttemptLabels {
     namespace: String,
@@ -90,6 +96,31 @@ impl DestinationMetrics {
     }
 }
 
+/// What the router counts of destinations; a value is there from the first event on.
+#[derive(Clone, Debug)]
+pub struct RoutedMetrics {
+    dropped: Family<Labels, Counter>,
+    filter_errors: Family<Labels, Counter>,
+}
+
+impl RoutedMetrics {
+    /// Counts events that were dropped.
+    pub fn dropped(&self, namespace: &str, name: &str, events: u64) {
+        self.dropped.get_or_create(&Labels::of(namespace, name)).inc_by(events);
+    }
+
+    /// Counts events for which a filter failed.
+    pub fn filter_errors(&self, namespace: &str, name: &str, events: u64) {
+        self.filter_errors.get_or_create(&Labels::of(namespace, name)).inc_by(events);
+    }
+
+    /// Forgets a destination that is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.dropped.remove(&Labels::of(namespace, name));
+        self.filter_errors.remove(&Labels::of(namespace, name));
+    }
+}
+
 /// All destinations of a process.
 #[derive(Debug)]
 pub(super) struct DestinationFamilies {
@@ -98,6 +129,7 @@ pub(super) struct DestinationFamilies {
     delivered: Family<Labels, Counter>,
     dead_lettered: Family<ReasonLabels, Counter>,
     dropped: Family<Labels, Counter>,
+    filter_errors: Family<Labels, Counter>,
     backlog: Family<Labels, Gauge>,
     backlog_oldest: Family<Labels, Seconds>,
     head_attempts: Family<Labels, Gauge>,
@@ -116,6 +148,7 @@ impl DestinationFamilies {
             delivered: Family::default(),
             dead_lettered: Family::default(),
             dropped: Family::default(),
+            filter_errors: Family::default(),
             backlog: Family::default(),
             backlog_oldest: Family::default(),
             head_attempts: Family::default(),
@@ -132,6 +165,7 @@ impl DestinationFamilies {
         registry.register("delivered_events", "Events answered with 2xx", families.delivered.clone());
         registry.register("dead_lettered_events", "Events moved to the dead letters", families.dead_lettered.clone());
         registry.register("dropped_events", "Events dropped by a limit or by onExhausted", families.dropped.clone());
+        registry.register("filter_errors", "Events for which a filter failed, so that it did not match", families.filter_errors.clone());
         registry.register("backlog_events", "Events that wait", families.backlog.clone());
         registry.register("backlog_oldest_seconds", "Age of the oldest event that waits", families.backlog_oldest.clone());
         registry.register("head_attempts", "Failed attempts of the event at the head", families.head_attempts.clone());
@@ -143,7 +177,7 @@ impl DestinationFamilies {
     }
 
     pub(super) fn of(&self, namespace: &str, name: &str) -> DestinationMetrics {
-        let labels = Labels { namespace: namespace.to_owned(), destination: name.to_owned() };
+        let labels = Labels::of(namespace, name);
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = handles.iter().find(|known| known.labels == labels) {
             return known.clone();
@@ -151,6 +185,10 @@ impl DestinationFamilies {
         let made = self.make(labels);
         handles.push(made.clone());
         made
+    }
+
+    pub(super) fn routed(&self) -> RoutedMetrics {
+        RoutedMetrics { dropped: self.dropped.clone(), filter_errors: self.filter_errors.clone() }
     }
 
     fn make(&self, labels: Labels) -> DestinationMetrics {

@@ -3,7 +3,7 @@
 //! Times are in seconds, sizes in bytes. Counters of events and attempts count since the start of the process; the totals since the creation of a
 //! destination are in its status.
 
-use super::destination::{DestinationFamilies, DestinationMetrics};
+use super::destination::{DestinationFamilies, DestinationMetrics, RoutedMetrics};
 use crate::bus::counters;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, text};
@@ -49,7 +49,7 @@ impl Metrics {
 
     /// The handles of one bus for its router; every value is there from the first call.
     pub fn router(&self, bus: &str) -> RouterMetrics {
-        self.routers.of(bus)
+        self.routers.of(bus, self.destinations.routed())
     }
 
     /// The handles of one destination for its lane; every value is there from the first call. Keep them.
@@ -196,6 +196,8 @@ pub struct RouterMetrics {
     pub lag: Seconds,
     /// Queues detached because they were at their quota or more than their share.
     pub detached: Counter,
+    /// What is counted of single destinations.
+    pub destinations: RoutedMetrics,
 }
 
 #[derive(Debug, Default)]
@@ -218,7 +220,7 @@ impl RouterFamilies {
         families
     }
 
-    fn of(&self, bus: &str) -> RouterMetrics {
+    fn of(&self, bus: &str, destinations: RoutedMetrics) -> RouterMetrics {
         let label = BusLabel { bus: bus.to_owned() };
         RouterMetrics {
             routed: self.routed.get_or_create_owned(&label),
@@ -226,6 +228,7 @@ impl RouterFamilies {
             position: self.position.get_or_create_owned(&label),
             lag: self.lag.get_or_create_owned(&label),
             detached: self.detached.get_or_create_owned(&label),
+            destinations,
         }
     }
 }

@@ -1,6 +1,5 @@
 //! What the schema offers and the data plane does not do yet. Such a field is refused with a sentence, never accepted and ignored.
 
-use super::filter;
 use serde_json::Value;
 use std::sync::LazyLock;
 
@@ -28,7 +27,7 @@ pub struct NotYet {
 /// A field that was found and is not there yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The field: `spec.filters[0].cel`.
+    /// The field: `spec.ordering.mode`.
     pub path: String,
     /// What is said.
     pub sentence: &'static str,
@@ -61,27 +60,16 @@ fn present(_: &Value) -> bool {
 }
 
 static ALL: LazyLock<Vec<NotYet>> = LazyLock::new(|| {
-    let mut all = vec![
+    vec![
         NotYet::new("spec.startFrom", |it| it == "Time", "startFrom: Time is not there yet; use Latest or Earliest")
             .with(&["spec.startTime"]),
         NotYet::new("spec.sink.http.ref", present, "sink.http.ref needs a cluster; give the address as uri").only_in(Place::Standalone),
-        NotYet::new("spec.sink.http.format", |it| it == "Batch", "format: Batch is not there yet; use Binary or Structured")
-            .with(&["spec.sink.http.batch"]),
-        NotYet::new("spec.ordering.mode", |it| it != "Strict", "ordering.mode PerKey and Unordered are not there yet; use Strict")
-            .with(&["spec.ordering.keyAttribute", "spec.ordering.maxInFlight"]),
         NotYet::new("spec.delivery.deadLetter.destinationRef", present, "deadLetter.destinationRef is not there yet; leave it out"),
-        NotYet::new("spec.limits.rate", present, "limits.rate is not there yet; leave it out"),
-        NotYet::new("spec.limits.backlog", present, "limits.backlog is not there yet; leave it out"),
         NotYet::new("spec.deletionPolicy", |it| it == "Drain", "deletionPolicy: Drain needs a cluster; use Discard")
             .with(&["spec.drainTimeout"])
             .only_in(Place::Standalone),
-    ];
-    let cel = |(path, _): (String, usize)| NotYet::new(format!("{path}.cel"), present, CEL);
-    all.extend(filter::places().into_iter().map(cel));
-    all
+    ]
 });
-
-const CEL: &str = "filters with cel are not there yet; use exact, prefix, suffix, all, any or not";
 
 /// All of it.
 pub fn all() -> &'static [NotYet] {
@@ -126,15 +114,6 @@ fn items_of((path, value): (String, &Value)) -> Vec<(String, &Value)> {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn cel_is_found_at_any_depth() {
-        let cel = json!({"cel": "true"});
-        let object = json!({"spec": {"filters": [{"exact": {"type": "a"}}, {"any": [{"not": cel}, cel]}, cel]}});
-        let mut paths: Vec<_> = find(&object, Place::Cluster).into_iter().map(|found| found.path).collect();
-        paths.sort_unstable();
-        assert_eq!(paths, ["spec.filters[1].any[0].not.cel", "spec.filters[1].any[1].cel", "spec.filters[2].cel"]);
-    }
 
     #[test]
     fn what_needs_a_cluster_is_refused_outside_one_only() {

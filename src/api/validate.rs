@@ -10,6 +10,7 @@ mod walk;
 
 use super::spec::EventDestination;
 use super::{API_VERSION, KIND, crd, rules};
+use crate::filter::cel::Expression;
 use serde_json::Value;
 use std::fmt;
 use walk::{Node, walk};
@@ -43,7 +44,9 @@ impl Violation {
     }
 
     fn unknown(path: String) -> Violation {
-        Violation { path, message: "unknown field".into(), kind: Kind::Unknown }
+        let is_sql = path.starts_with("spec.filters") && path.ends_with(".sql");
+        let message = if is_sql { "unknown field: filters in CloudEvents SQL are not offered; use cel" } else { "unknown field" };
+        Violation { path, message: message.into(), kind: Kind::Unknown }
     }
 
     fn schema(path: &str, message: String, blocking: bool) -> Violation {
@@ -100,6 +103,7 @@ pub fn validate(new: &mut Value, old: Option<&Value>) -> Vec<Violation> {
         violations.push(Violation::not_checked());
     } else {
         violations.extend(broken_rules(&root));
+        violations.extend(wrong_expressions(&root));
     }
     violations.extend(metadata::check(new));
     violations
@@ -144,6 +148,18 @@ fn broken_rules(root: &Node) -> Vec<Violation> {
     violations
 }
 
+/// Expressions of filters that cannot be used: an API server cannot tell.
+fn wrong_expressions(root: &Node) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    walk(root, &mut |node| {
+        let text = node.value.as_str().filter(|_| node.place.ends_with(".cel"));
+        let wrong = text.and_then(|text| Expression::compile(text).err());
+        violations.extend(wrong.map(|wrong| Violation::schema(&node.path, wrong.to_string(), false)));
+        true
+    });
+    violations
+}
+
 /// Whether an object says that it is an `EventDestination` of this version.
 fn wrong_kind(object: &Value) -> Vec<Violation> {
     let wrong = |field: &str, wanted: &str| {
@@ -152,4 +168,31 @@ fn wrong_kind(object: &Value) -> Vec<Violation> {
         (found != wanted).then(|| Violation::schema(field, message, false))
     };
     [wrong("apiVersion", API_VERSION), wrong("kind", KIND)].into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn said(filters: Value) -> Vec<String> {
+        let spec = json!({"filters": filters, "sink": {"http": {"uri": "https://a.example/h"}}});
+        let object = json!({"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "x", "namespace": "shop"}, "spec": spec});
+        parse(object).err().unwrap_or_default().iter().map(|violation| format!("{}: {}", violation.path, violation.message)).collect()
+    }
+
+    #[test]
+    fn an_expression_that_cannot_be_used_is_refused_with_its_place() {
+        assert_eq!(said(json!([{"cel": "event.data.amount > 5"}])), [""; 0]);
+        let wrong = json!([{"any": [{"exact": {"type": "a"}}, {"not": {"cel": "event.type == 'a'\n  && amount > 5"}}]}]);
+        let wanted = "spec.filters[0].any[1].not.cel: the expression cannot be used (line 2, column 6): there is no variable amount; \
+            attributes are event.type, event.source …, JSON data is event.data";
+        assert_eq!(said(wrong), [wanted]);
+    }
+
+    #[test]
+    fn cloudevents_sql_is_refused_by_its_name() {
+        let wanted = "spec.filters[0].sql: unknown field: filters in CloudEvents SQL are not offered; use cel";
+        assert_eq!(said(json!([{"sql": "type = 'a'"}])), [wanted]);
+    }
 }

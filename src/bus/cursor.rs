@@ -6,7 +6,7 @@ use super::keys;
 use super::routing::read_route;
 use super::scripts::{Answer, Call, Script};
 use crate::event::Sequence;
-use crate::plan::Route;
+use crate::plan::{BacklogLimit, OnOverflow, Route};
 use redis::Value;
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ pub struct Batch {
     pub generation: u64,
     /// Destinations that reached their quota, with the position from which they are filled from the log.
     pub detached: Vec<(String, Sequence)>,
+    /// Events that were dropped by the limit of a destination's spec.
+    pub dropped: Vec<(String, u64)>,
 }
 
 /// What `fill` did.
@@ -82,10 +84,32 @@ pub struct RouteCall<'a> {
     pub unmatched: u64,
     /// The entries that somebody wants, oldest first.
     pub entries: &'a [&'a Entry],
-    /// uid, quota in bytes, positions in `entries`, rising.
-    pub queues: &'a [(&'a str, u64, Vec<usize>)],
+    /// uid, what it may hold, positions in `entries`, rising.
+    pub queues: &'a [(&'a str, Room, Vec<usize>)],
     /// Append even if Redis is full.
     pub beyond_memory: bool,
+}
+
+/// How much a queue may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Most bytes, by the bus; what is beyond waits in the log.
+    pub quota: u64,
+    /// The limit of the destination's spec; what is beyond is dropped.
+    pub limit: Option<BacklogLimit>,
+}
+
+impl Room {
+    /// The limit as the scripts read it.
+    fn limit_text(&self) -> String {
+        let Some(BacklogLimit { max_events, max_bytes, on_overflow }) = self.limit else { return String::new() };
+        let policy = match on_overflow {
+            OnOverflow::DropNewest => "DropNewest",
+            OnOverflow::DropOldest => "DropOldest",
+        };
+        let most = |limit: Option<u64>| limit.map_or_else(|| "-".to_owned(), |limit| limit.to_string());
+        format!("{policy} {} {}", most(max_events), most(max_bytes))
+    }
 }
 
 /// Reads the cursor and the destinations changed since a generation (`None`: all). Script `load`.
@@ -138,9 +162,10 @@ pub async fn route(link: &Link, bus: &str, batch: &RouteCall<'_>) -> Result<Rout
     for entry in batch.entries {
         push_entry(&mut call, entry);
     }
-    for (uid, quota, indices) in batch.queues {
+    for (uid, room, indices) in batch.queues {
         call.push(uid);
-        call.push(quota);
+        call.push(room.quota);
+        call.push(room.limit_text());
         call.push(indices.len());
         for index in indices {
             call.push(index + 1);
@@ -148,11 +173,17 @@ pub async fn route(link: &Link, bus: &str, batch: &RouteCall<'_>) -> Result<Rout
     }
     routed(call.run().await?, |answer| {
         let generation = answer.parse()?;
-        let mut detached = Vec::new();
+        let mut done = Batch { generation, detached: Vec::new(), dropped: Vec::new() };
         while let Some(uid) = answer.maybe_text()? {
-            detached.push((uid, answer.parse()?));
+            let (position, dropped) = (answer.text()?, answer.parse()?);
+            if dropped > 0 {
+                done.dropped.push((uid.clone(), dropped));
+            }
+            if let Ok(position) = position.parse() {
+                done.detached.push((uid, position));
+            }
         }
-        Ok(Batch { generation, detached })
+        Ok(done)
     })
 }
 
@@ -189,18 +220,18 @@ pub struct FillCall<'a> {
     pub entries: &'a [&'a Entry],
 }
 
-/// Appends entries to the queue of a destination that is behind, as far as its quota (bytes) goes. Script `fill`.
-pub async fn fill(link: &Link, bus: &str, step: &FillCall<'_>, quota: u64) -> Result<Routed<Filled>, Error> {
-    fill_by(Script::Fill, link, bus, step, quota).await
+/// Appends entries to the queue of a destination that is behind, as far as there is room; nothing is dropped. Script `fill`.
+pub async fn fill(link: &Link, bus: &str, step: &FillCall<'_>, room: Room) -> Result<Routed<Filled>, Error> {
+    fill_by(Script::Fill, link, bus, step, room).await
 }
 
 /// The same even if Redis is full.
-pub async fn fill_beyond_memory(link: &Link, bus: &str, step: &FillCall<'_>, quota: u64) -> Result<Routed<Filled>, Error> {
-    fill_by(Script::FillFull, link, bus, step, quota).await
+pub async fn fill_beyond_memory(link: &Link, bus: &str, step: &FillCall<'_>, room: Room) -> Result<Routed<Filled>, Error> {
+    fill_by(Script::FillFull, link, bus, step, room).await
 }
 
-async fn fill_by(script: Script, link: &Link, bus: &str, step: &FillCall<'_>, quota: u64) -> Result<Routed<Filled>, Error> {
-    let mut call = begin_fill(link, bus, script, step).arg(quota);
+async fn fill_by(script: Script, link: &Link, bus: &str, step: &FillCall<'_>, room: Room) -> Result<Routed<Filled>, Error> {
+    let mut call = begin_fill(link, bus, script, step).arg(room.quota).arg(room.limit_text());
     for entry in step.entries {
         push_entry(&mut call, entry);
     }

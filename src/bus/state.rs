@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub reported: Option<u64>,
     /// The plan that the worker runs.
     pub plan: Option<String>,
+    /// The order in which the worker delivers.
+    pub order: Option<String>,
     /// The last request of a person that the worker has answered.
     pub asked: Option<String>,
     /// Whether a worker holds the lease now.
@@ -47,6 +49,8 @@ pub struct Snapshot {
     pub last_match: Option<u64>,
     /// When someone was found to have deleted its queue, milliseconds since the epoch.
     pub data_lost: Option<u64>,
+    /// Since when the limit of its spec drops events, milliseconds since the epoch.
+    pub overflow: Option<u64>,
     /// Where it began to read.
     pub start: Option<Sequence>,
     /// Its position where it is behind the cursor.
@@ -111,11 +115,13 @@ pub async fn snapshot(link: &Link, bus: &str, uid: &str) -> Result<Snapshot, Err
         reason: word("reason"),
         reported: number("at"),
         plan: word("plan"),
+        order: word("order"),
         asked: word("asked"),
         owned,
         last_ok: number("lastOK"),
         last_match: number("lastMatch"),
         data_lost: number("dataLost"),
+        overflow: number("overflow"),
         start: st.get("start").and_then(|text| text.parse().ok()),
         fill,
         head: id.parse().ok().map(|sequence| head(sequence, &attributes, &trial)),

@@ -90,6 +90,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = OperatorConfig {
         namespace: args.namespace.0.unwrap_or(namespace),
         redis: role.redis.clone(),
+        servers: role.servers.clone(),
         settings: Arc::clone(&role.settings),
         workers: WorkersConfig { image, template, allowed, default, allow_insecure_tls: args.allow_insecure_tls },
         identity,
@@ -97,7 +98,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let surroundings = Surroundings {
         client,
-        links: role.supervisor.clone(),
+        links: role.links.clone(),
         metrics,
         readiness: role.admin.readiness.clone(),
         shutdown: role.shutdown.clone(),

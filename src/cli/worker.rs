@@ -51,7 +51,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Some(role) = args.role.start("worker").await? else { return Ok(ExitCode::SUCCESS) };
     let policy = Policy { allow: args.egress_allow, deny: args.egress_deny, ..Policy::cluster_default() };
     let config = WorkerConfig {
-        redis: role.redis.clone(),
+        servers: role.servers.clone(),
         plans: plans::watch(args.plans, role.shutdown.clone())?,
         sink: SinkContext { allow_insecure_tls: args.allow_insecure_tls, ..SinkContext::new(policy) },
         probe: args.halt_probe.0.map_or(DEFAULT_PROBE, |time| time.0),

@@ -1,10 +1,23 @@
 use super::*;
+use crate::event::Attributes;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 fn attributes() -> Attributes {
     let json =
         r#"{"id":"1","source":"/orders/eu","type":"com.example.order.created","partitionkey":"c-7","datacontenttype":"application/json"}"#;
     Attributes::from_json(json.as_bytes()).unwrap()
+}
+
+fn all_match(filters: &[Filter], attributes: &Attributes) -> bool {
+    let subject = Subject::of_attributes(attributes.clone());
+    Filters::compile(filters).unwrap().match_event(&subject, &mut |failure| panic!("{failure}"))
+}
+
+impl Filter {
+    fn matches(&self, attributes: &Attributes) -> bool {
+        all_match(std::slice::from_ref(self), attributes)
+    }
 }
 
 fn filter(json: &str) -> Filter {

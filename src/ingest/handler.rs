@@ -75,7 +75,7 @@ async fn publish(ingest: &Arc<Ingest>, parts: &Parts, body: &mut Option<Incoming
     let caller = ingest.access.admit(name, &parts.headers, SystemTime::now())?;
     let limit = body_limit(format(&parts.headers)?, bus);
     check_length(body.as_ref(), limit)?;
-    check_room(ingest, bus)?;
+    check_room(ingest, name, bus)?;
     let mut held = Held::default();
     ingest.memory.take(&mut held, head_bytes(parts))?;
     let body = body.take().expect("nobody has taken the body before");
@@ -163,9 +163,9 @@ fn check_length(body: Option<&Incoming>, limit: u64) -> Result<(), Problem> {
 }
 
 /// Above the watermark nothing is accepted, so that there is always room to route what was.
-fn check_room(ingest: &Ingest, bus: &BusSettings) -> Result<(), Problem> {
+fn check_room(ingest: &Ingest, name: &str, bus: &BusSettings) -> Result<(), Problem> {
     static FULL: Throttle = Throttle::new(Duration::from_secs(10));
-    let Some(memory) = ingest.appender.memory().filter(|memory| memory.is_above(bus.watermark)) else {
+    let Some(memory) = ingest.appenders.of(name).memory().filter(|memory| memory.is_above(bus.watermark)) else {
         return Ok(());
     };
     if let Some(suppressed) = FULL.pass() {
@@ -188,7 +188,7 @@ fn body_pace(ingest: &Ingest) -> body::Pace {
 async fn store(ingest: &Arc<Ingest>, name: &str, bus: &BusSettings, read: (Arc<[Event]>, bool), held: Held) -> Result<Stored, Problem> {
     let (events, batch) = read;
     let append = {
-        let (appender, events, name) = (ingest.appender.clone(), Arc::clone(&events), name.to_owned());
+        let (appender, events, name) = (ingest.appenders.of(name).clone(), Arc::clone(&events), name.to_owned());
         let (window, replicas) = (bus.dedupe_window, bus.durability.replicas);
         async move {
             let stored = appender.append(&name, &events, window, replicas).await;

@@ -3,6 +3,7 @@
 use super::table::{Live, Table};
 use crate::bus::entry::Entry;
 use crate::event::{Attributes, Sequence};
+use crate::filter::Subject;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ pub struct Batch {
 
 struct Read {
     entry: Entry,
-    attributes: Attributes,
+    subject: Subject,
     /// The one destination it is meant for, without filter.
     to: Option<String>,
     /// uids of those who want it and have not had it yet, rising.
@@ -79,8 +80,8 @@ impl Batch {
     pub fn new(entries: Vec<Entry>, table: &Table) -> Batch {
         let read = |entry: Entry| {
             let to = entry.text("to").map(str::to_owned);
-            let attributes = if to.is_some() { Attributes::default() } else { entry.attributes() };
-            Read { entry, attributes, to, wanting: Vec::new(), begun: false }
+            let subject = if to.is_some() { Subject::of_attributes(Attributes::default()) } else { subject_of(&entry) };
+            Read { entry, subject, to, wanting: Vec::new(), begun: false }
         };
         let mut batch = Batch { entries: entries.into_iter().map(read).collect() };
         batch.decide_all(table);
@@ -175,9 +176,13 @@ impl Read {
         target.is_above_start(self.entry.sequence)
             && match &self.to {
                 Some(to) => to == uid,
-                None => target.wants(&self.attributes),
+                None => target.wants(&self.subject),
             }
     }
+}
+
+fn subject_of(entry: &Entry) -> Subject {
+    entry.event().map_or_else(|_| Subject::of_attributes(entry.attributes()), Subject::new)
 }
 
 /// The entries of a log read that one destination wants, up to a position: for a destination that is behind the cursor.
@@ -187,7 +192,7 @@ pub fn wanted_by<'a>(entries: &'a [Entry], uid: &str, target: &Live, upto: Seque
             && target.is_above_start(entry.sequence)
             && match entry.text("to") {
                 Some(to) => to == uid,
-                None => target.wants(&entry.attributes()),
+                None => target.wants(&subject_of(entry)),
             }
     };
     entries.iter().filter(wants).collect()

@@ -4,7 +4,7 @@ use super::batch::wanted_by;
 use super::table::Table;
 use super::{End, READ_BYTES, READ_ENTRIES, Session};
 use crate::bus::Error;
-use crate::bus::cursor::{self, FillCall, Filled, Routed};
+use crate::bus::cursor::{self, FillCall, Filled, Room, Routed};
 use crate::bus::entry::Entry;
 use crate::event::Sequence;
 use std::time::Duration;
@@ -85,9 +85,10 @@ impl Session<'_> {
         let cut = cut_off(&mut wanted, self.space.limits().bytes);
         let new = if cut { wanted.last().map_or(reached, |entry| entry.sequence) } else { reached };
         let step = FillCall { token: &self.token, uid, expected, new, generation: self.table.generation, entries: &wanted };
+        let room = Room { quota: self.space.room(), limit: live.limit };
         let filled = match self.space.is_stuck() {
-            true => cursor::fill_beyond_memory(&self.link, self.bus(), &step, self.space.room()).await,
-            false => cursor::fill(&self.link, self.bus(), &step, self.space.room()).await,
+            true => cursor::fill_beyond_memory(&self.link, self.bus(), &step, room).await,
+            false => cursor::fill(&self.link, self.bus(), &step, room).await,
         };
         match filled {
             Ok(Routed::Done(Filled { position, generation })) => {
@@ -136,6 +137,8 @@ impl Session<'_> {
             Routed::Done(Filled { position, generation }) => {
                 if !wanted.is_empty() {
                     self.space.dropped(wanted.len());
+                    let (namespace, name) = &live.name;
+                    self.router.metrics.destinations.dropped(namespace, name, wanted.len() as u64);
                 }
                 self.table.set_fill(uid, position, generation);
                 Ok(true)

@@ -17,17 +17,18 @@ mod space;
 mod table;
 
 use crate::admin::metrics::{Metrics, RouterMetrics};
-use crate::bus::cursor::{self, RouteCall, Routed};
+use crate::bus::cursor::{self, Loaded, Room, RouteCall, Routed};
 use crate::bus::entry::Entry;
 use crate::bus::lease::{self, Tokens};
-use crate::bus::{Error, Link, RedisUrl, Supervisor};
+use crate::bus::{Error, Link, Servers, Supervisor};
 use crate::event::Sequence;
 use crate::settings::{BusSettings, Settings};
 use crate::shutdown::Shutdown;
+use crate::telemetry::Throttle;
 use batch::{Batch, Limits, Slice};
 use std::sync::Arc;
 use std::time::Duration;
-use table::Table;
+use table::{Failed, Table};
 use tokio::time::Instant;
 
 /// So many refusals in a row, the batch halved at each, are no burst of changes.
@@ -43,7 +44,7 @@ const FULL_PAUSE: Duration = Duration::from_millis(200);
 /// What a router needs.
 pub struct RouterConfig {
     /// Where Redis is.
-    pub redis: RedisUrl,
+    pub servers: Servers,
     /// The buses.
     pub settings: Arc<Settings>,
     /// Tokens of this process.
@@ -54,13 +55,13 @@ pub struct RouterConfig {
 
 /// Routes every bus until told to stop.
 pub async fn run(config: RouterConfig, stop: Shutdown) {
-    let commands = Supervisor::start(config.redis.clone(), "router");
+    let commands = config.servers.connect("router");
     let tasks = config.settings.buses.iter().map(|(name, settings)| {
         let router = Router {
             bus: name.clone(),
             settings: settings.clone(),
-            commands: commands.clone(),
-            blocking: Supervisor::start_blocking(config.redis.clone(), "router-wait", WAIT),
+            commands: commands.of(name).clone(),
+            blocking: Supervisor::start_blocking(config.servers.of(name), "router-wait", WAIT),
             tokens: config.tokens.clone(),
             metrics: config.metrics.router(name),
             stop: stop.clone(),
@@ -185,6 +186,7 @@ impl<'a> Session<'a> {
             }
             self.fills.live_took(started.elapsed());
             self.fill_step(behind).await?;
+            self.note_filter_errors();
         }
         Ok(())
     }
@@ -265,8 +267,8 @@ impl<'a> Session<'a> {
 
     async fn route_slice(&self, batch: &Batch, slice: &Slice) -> Result<Routed<cursor::Batch>, Error> {
         let entries: Vec<&Entry> = slice.entries.iter().map(|index| batch.entry(*index)).collect();
-        let quota = self.space.quota();
-        let queues: Vec<_> = slice.queues.iter().map(|(uid, indices)| (&**uid, quota, indices.clone())).collect();
+        let room = |uid: &str| Room { quota: self.space.quota(), limit: self.table.get(uid).and_then(|live| live.limit) };
+        let queues: Vec<_> = slice.queues.iter().map(|(uid, indices)| (&**uid, room(uid), indices.clone())).collect();
         let call = RouteCall {
             token: &self.token,
             expected: self.position,
@@ -291,6 +293,9 @@ impl<'a> Session<'a> {
             self.position = batch.entry(slice.end).sequence;
         }
         batch.advance(slice);
+        for (uid, dropped) in routed.dropped {
+            self.dropped(&uid, dropped, "the backlog limits of destinations were reached; events beyond them are dropped");
+        }
         for (uid, position) in routed.detached {
             tracing::warn!(bus = self.bus(), uid, %position, "a queue is at its quota; later events wait in the bus");
             self.router.metrics.detached.inc();
@@ -327,7 +332,7 @@ impl<'a> Session<'a> {
         if loaded.position != self.position {
             return Err(End::Moved);
         }
-        for uid in self.table.apply(loaded) {
+        for uid in self.learn(loaded) {
             batch.decide(&uid, &self.table);
         }
         Ok(())
@@ -339,8 +344,46 @@ impl<'a> Session<'a> {
         if loaded.position != self.position {
             return Err(End::Moved);
         }
-        self.table.apply(loaded);
+        self.learn(loaded);
         Ok(())
+    }
+
+    /// Takes over what changed; answers the uids.
+    fn learn(&mut self, loaded: Loaded) -> Vec<String> {
+        let former = loaded.destinations.iter().filter(|(_, target)| target.is_none());
+        let former = former.filter_map(|(uid, _)| Some(&self.table.get(uid)?.name));
+        former.for_each(|(namespace, name)| self.router.metrics.destinations.forget(namespace, name));
+        self.table.apply(loaded)
+    }
+
+    /// Events of a destination were dropped.
+    fn dropped(&self, uid: &str, events: u64, why: &'static str) {
+        static DROPPED: Throttle = Throttle::new(Duration::from_secs(10));
+        let Some(live) = self.table.get(uid).filter(|_| events > 0) else { return };
+        let (namespace, name) = &live.name;
+        self.router.metrics.destinations.dropped(namespace, name, events);
+        if DROPPED.pass().is_some() {
+            tracing::warn!(bus = self.bus(), namespace, destination = name, events, "{why}");
+        }
+    }
+
+    /// Counts the filters that failed since the last time, and tells of one now and then. What an event held is never told.
+    fn note_filter_errors(&self) {
+        for (_, live) in self.table.all() {
+            let Some(Failed { events, reason, is_told }) = live.take_failures() else { continue };
+            let (namespace, name) = &live.name;
+            self.router.metrics.destinations.filter_errors(namespace, name, events);
+            if is_told {
+                tracing::warn!(
+                    bus = self.bus(),
+                    namespace,
+                    destination = name,
+                    events,
+                    reason,
+                    "an expression of a filter failed, so it did not match"
+                );
+            }
+        }
     }
 
     /// Its queue is full: it waits until there is room again.

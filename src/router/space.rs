@@ -6,6 +6,7 @@ use super::{End, Session};
 use crate::bus::cursor::{self, Backlog, Filled, Routed};
 use crate::bus::safety::{self, Memory};
 use crate::event::Sequence;
+use crate::plan::BacklogLimit;
 use crate::settings::{BusSettings, Size, WhenFull};
 use crate::telemetry::Throttle;
 use std::collections::{BTreeSet, HashMap};
@@ -136,6 +137,13 @@ fn below(position: Sequence) -> Sequence {
         0 => Sequence { ms: position.ms.saturating_sub(1), seq: 0 },
         seq => Sequence { ms: position.ms, seq: seq - 1 },
     }
+}
+
+/// Whether a queue that holds something is below 90 % of what it may.
+fn has_room(backlog: &Backlog, quota: u64, limit: Option<BacklogLimit>) -> bool {
+    let (events, bytes) = limit.map_or((None, None), |limit| (limit.max_events, limit.max_bytes));
+    let below = |held: u64, most: u64| held < most.saturating_mul(REFILL_BELOW) / 100;
+    below(backlog.bytes, quota.min(bytes.unwrap_or(u64::MAX))) && events.is_none_or(|most| below(backlog.events, most))
 }
 
 impl Session<'_> {
@@ -342,7 +350,7 @@ impl Session<'_> {
         (most.saturating_sub(others) / queues).max(most / 4 / queues)
     }
 
-    /// Queues that were full are filled again below 90 % of what they may have.
+    /// Queues that were full are filled again below 90 % of what they may have, or when they are empty.
     pub(super) async fn refill_where_there_is_room(&mut self) -> Result<(), End> {
         let full: Vec<String> = self.table.fills().filter(|(_, _, live)| live.is_full).map(|(uid, _, _)| uid.to_owned()).collect();
         if full.is_empty() || self.space.refilled.is_some_and(|refilled| refilled.elapsed() < REFILL) {
@@ -351,13 +359,11 @@ impl Session<'_> {
         self.space.refilled = Some(Instant::now());
         let uids: Vec<&str> = full.iter().map(String::as_str).collect();
         let held = cursor::sizes(&self.link, self.bus(), &uids).await?;
-        let most = self.space.room();
-        let held: HashMap<&str, u64> = held.iter().map(|backlog| (backlog.uid.as_str(), backlog.bytes)).collect();
+        let quota = self.space.room();
+        let held: HashMap<&str, &Backlog> = held.iter().map(|backlog| (backlog.uid.as_str(), backlog)).collect();
         for uid in &uids {
-            if held.get(uid).copied().unwrap_or(0) < most / 100 * REFILL_BELOW
-                && let Some(live) = self.table.get_mut(uid)
-            {
-                live.is_full = false;
+            if let Some(live) = self.table.get_mut(uid) {
+                live.is_full = held.get(uid).is_some_and(|backlog| !has_room(backlog, quota, live.limit));
             }
         }
         Ok(())

@@ -221,6 +221,11 @@ impl Class {
         }
     }
 
+    /// Whether it speaks of one event: of a batch, others may be delivered.
+    pub fn is_of_the_event(self) -> bool {
+        self.level() == Level::Event || matches!(self, Class::BuriedByReceiver | Class::Undecodable)
+    }
+
     /// Whom it speaks against.
     pub fn level(self) -> Level {
         match self {

@@ -1,8 +1,9 @@
 -- route(token, exp, new, gen, final, unmatched, entries, queues): appends a batch to the queues that want it and moves the cursor.
 --   entries: count, then (id, number of values, field, value, …) each
---   queues:  (uid, quota in bytes, count, index of entry…) each
+--   queues:  (uid, quota in bytes, limit of its spec, count, index of entry…) each
 -- FENCED: not the router. STALE pos gen: the cursor, the routes or the log are not as the caller thinks.
--- OK gen (uid, position)…: the queues that reached their quota are detached: from that position on they are filled from the log.
+-- OK gen (uid, position, dropped)…: what is to be told of a queue. A position: it reached its quota and is detached; from there on it is
+-- filled from the log. Dropped: so many events went by the limit of its spec.
 local token, exp, new, gen, final, unmatched = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 if call('GET', P .. 'own:router') ~= token then return { 'FENCED' } end
 local c = call('HMGET', C, 'pos', 'gen')
@@ -20,25 +21,27 @@ end
 
 local answer = { 'OK', gen }
 while at <= #ARGV do
-  local uid, quota, count = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local uid, quota, count = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 3])
   if call('HEXISTS', ROUTES, uid) == 1 then
-    local queue = open_queue(uid)
-    local reached = exp
+    local queue = open_queue(uid, ARGV[at + 2])
+    local reached, detached = exp, ''
     for k = 1, count do
-      local entry = entries[tonumber(ARGV[at + 2 + k])]
-      if not fits(queue, entry[1], entry[3], quota) or not append_to(queue, entry[1], entry[2], entry[3]) then
+      local entry = entries[tonumber(ARGV[at + 3 + k])]
+      if not take(queue, entry[1], entry[2], entry[3], quota) then
         call('HSET', FILLS, uid, reached)
         answer[2] = num(changed(uid))
         tell(uid)
-        answer[#answer + 1] = uid
-        answer[#answer + 1] = reached
+        detached = reached
         break
       end
       reached = entry[1]
     end
     close_queue(queue)
+    if detached ~= '' or queue.limited > 0 then
+      for _, value in ipairs({ uid, detached, queue.limited }) do answer[#answer + 1] = value end
+    end
   end
-  at = at + 3 + count
+  at = at + 4 + count
 end
 
 if final == '1' then

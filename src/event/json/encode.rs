@@ -41,11 +41,20 @@ pub fn batched<'a>(events: impl Iterator<Item = (&'a Event, Sequence)>) -> Resul
 }
 
 fn envelope(event: &Event, sequence: Sequence) -> Bytes {
+    let sequence = sequence.padded();
+    enveloped(event, [("sequence", sequence.as_str())].into_iter().chain(event.attributes.passed_on())).into()
+}
+
+/// An event that came in binary mode as one JSON object, with the attributes that its producer gave it.
+pub(super) fn unnumbered(event: &Event) -> String {
+    enveloped(event, event.attributes.iter().filter(|(name, _)| *name != "datacontenttype"))
+}
+
+fn enveloped<'a>(event: &Event, attributes: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut json = String::with_capacity(event.data.len() + 512);
     json.push('{');
     push_member(&mut json, "specversion", SPEC_VERSION);
-    push_member(&mut json, "sequence", &sequence.padded());
-    for (name, value) in event.attributes.passed_on() {
+    for (name, value) in attributes {
         push_member(&mut json, name, value);
     }
     if let Some(content_type) = &event.content_type {
@@ -57,7 +66,7 @@ fn envelope(event: &Event, sequence: Sequence) -> Bytes {
         None => push_member(&mut json, "data_base64", &STANDARD.encode(&event.data)),
     }
     json.push('}');
-    json.into()
+    json
 }
 
 fn push_member(json: &mut String, name: &str, value: &str) {
@@ -135,6 +144,18 @@ fn envelope_of(data: &Bytes) -> Result<(&str, Vec<Member<'_>>), Undecodable> {
         return Err(Undecodable("it is an empty JSON object".to_owned()));
     }
     Ok((text, members))
+}
+
+/// The data of an event, if it is declared as JSON. That it is so is not checked.
+pub fn data(event: &Event) -> Option<Bytes> {
+    match event.mode {
+        // without a content type nothing says what a body is
+        Mode::Binary => event.content_type.as_deref().filter(|text| is_json(Some(text))).map(|_| event.data.clone()),
+        Mode::Structured | Mode::BatchItem => {
+            let (content_type, data) = content(event).ok()?;
+            is_json(content_type).then_some(data)
+        }
+    }
 }
 
 /// Content type and data of an event that came as JSON, for binary mode.

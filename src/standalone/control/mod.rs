@@ -9,7 +9,7 @@ use super::records::{Record, Records};
 use crate::admin::Gate;
 use crate::bus::connection::Error;
 use crate::bus::routing::{self, Created, Updated};
-use crate::bus::{Link, Supervisor};
+use crate::bus::{Link, Links, PerServer};
 use crate::plan::Plan;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Keeps Redis and the worker as the folder wants them.
 pub struct Control {
-    supervisor: Supervisor,
+    links: Links,
     settings: Arc<Settings>,
     identity: Identity,
     records: Records,
@@ -47,7 +47,7 @@ pub struct Control {
 impl Control {
     /// One that has done nothing yet, and the plans that it will make.
     pub fn new(
-        supervisor: Supervisor,
+        links: Links,
         settings: Arc<Settings>,
         identity: Identity,
         records: Records,
@@ -56,7 +56,7 @@ impl Control {
     ) -> (Control, Plans) {
         let (plans, receiver) = watch::channel(Arc::default());
         let (last, told, allow_insecure_tls) = (BTreeMap::new(), BTreeMap::new(), false);
-        (Control { supervisor, settings, identity, records, folder, gate, plans, last, told, allow_insecure_tls }, receiver)
+        (Control { links, settings, identity, records, folder, gate, plans, last, told, allow_insecure_tls }, receiver)
     }
 
     /// Whether a destination may accept any certificate of its receiver; it may not unless this says so.
@@ -75,12 +75,12 @@ impl Control {
     async fn work(&mut self) {
         let mut failing = false;
         loop {
-            let link = self.supervisor.link().await;
-            match self.reconcile(&link).await {
+            let open = self.open().await;
+            match self.reconcile(&open).await {
                 Ok(()) => {
                     failing = false;
                     self.gate.set_ready();
-                    self.wait(&link).await;
+                    self.wait(&open).await;
                 }
                 Err(error) => {
                     if !failing {
@@ -93,29 +93,37 @@ impl Control {
         }
     }
 
+    /// The connections that are there; waits for one. A bus whose Redis is away holds up no other.
+    async fn open(&self) -> Open {
+        let first = futures::future::select_all(self.links.iter().map(|links| Box::pin(links.link())));
+        first.await;
+        self.links.map(|links| links.current().ok())
+    }
+
     /// Waits for a reason to compare again.
-    async fn wait(&mut self, link: &Link) {
+    async fn wait(&mut self, open: &Open) {
+        let all = open.iter().all(Option::is_some);
+        let ended = open.iter().flatten().map(|link| Box::pin(link.closed()));
         tokio::select! {
             changed = self.folder.changed() => if changed.is_err() {
                 // The folder is not watched any more: we are ending.
                 std::future::pending::<()>().await;
             },
-            () = link.closed() => {}
-            () = tokio::time::sleep(AGAIN) => {}
+            _ = futures::future::select_all(ended) => {}
+            () = tokio::time::sleep(if all { AGAIN } else { PAUSE }) => {}
         }
     }
 
     /// Compares all and applies what differs. A failure of one stops none of the others; the last one is answered.
-    async fn reconcile(&mut self, link: &Link) -> Result<(), Error> {
+    async fn reconcile(&mut self, open: &Open) -> Result<(), Error> {
         let contents = Arc::clone(&self.folder.borrow_and_update());
         let destinations = want::destinations(&contents.objects, self.allow_insecure_tls);
-        let held = self.held(link).await?;
+        let (held, mut outcome) = self.held(open).await?;
         let mut told: BTreeMap<String, String> = unresolved(&destinations);
-        let mut plans = BTreeMap::new();
-        let mut outcome = Ok(());
+        let mut plans = self.out_of_reach(&destinations, &held);
         for change in self.changes(&contents, &destinations, &held) {
             let name = change.name().to_owned();
-            match self.apply(link, change).await {
+            match self.apply(open, change).await {
                 Ok(Applied::Runs(uid)) => {
                     // without what it refers to it gets no plan, so no attempt is made; it is routed, and its events wait
                     if let Some(Ok(Destination { plan: Ok(plan), .. })) = destinations.get(&name) {
@@ -138,17 +146,32 @@ impl Control {
         outcome
     }
 
-    async fn held(&self, link: &Link) -> Result<BTreeMap<String, Held>, Error> {
-        let mut held = BTreeMap::new();
+    /// What is held of the buses that can be reached; the last failure of the others is answered beside, unless all fail.
+    async fn held(&self, open: &Open) -> Result<(BTreeMap<String, Held>, Result<(), Error>), Error> {
+        let (mut held, mut outcome) = (BTreeMap::new(), Ok(()));
         for bus in self.settings.buses.keys() {
-            let (names, routes) = (routing::names(link, bus).await?, routing::routes(link, bus).await?);
-            held.insert(bus.clone(), Held { names, routes });
+            let Some(link) = open.of(bus) else { continue };
+            match held_of(link, bus).await {
+                Ok(found) => drop(held.insert(bus.clone(), found)),
+                Err(error) => outcome = Err(error),
+            }
         }
-        Ok(held)
+        match outcome {
+            Err(error) if held.is_empty() => Err(error),
+            outcome => Ok((held, outcome)),
+        }
+    }
+
+    /// The plans of destinations whose bus cannot be reached: they stay as they are.
+    fn out_of_reach(&self, destinations: &Destinations, held: &BTreeMap<String, Held>) -> BTreeMap<String, Arc<Plan>> {
+        let is_away = |name: &str, plan: &Plan| destinations.contains_key(name) && !held.contains_key(&plan.bus);
+        let last = self.last.iter().filter(|(name, plan)| is_away(name, plan));
+        last.map(|(name, plan)| (name.clone(), Arc::clone(plan))).collect()
     }
 
     fn changes(&self, contents: &Contents, destinations: &Destinations, held: &BTreeMap<String, Held>) -> Vec<Change> {
         let wanted = destinations.iter().filter_map(|(name, found)| Some((name.clone(), found.as_ref().ok()?.wanted.clone())));
+        let wanted = wanted.filter(|(_, wanted)| held.contains_key(&wanted.bus));
         let comparison = Comparison {
             wanted: &wanted.collect(),
             present: &|name| destinations.contains_key(name),
@@ -161,15 +184,16 @@ impl Control {
         comparison.changes(identity::random_uid)
     }
 
-    async fn apply(&mut self, link: &Link, change: Change) -> Result<Applied, Error> {
+    async fn apply(&mut self, open: &Open, change: Change) -> Result<Applied, Error> {
+        let of = |bus: &str| open.of(bus).as_ref().ok_or_else(|| Error::Unavailable(format!("the redis of bus {bus} is away")));
         match change {
             Change::Keep { uid, .. } => Ok(Applied::Runs(uid)),
             Change::Refuse { field, message, .. } => Ok(Applied::Refused(format!("{field}: {message}"))),
             Change::Create { bus, name, uid, route, start, start_from } => {
-                let start = match routing::create(link, &bus, &uid, &route, start).await? {
+                let start = match routing::create(of(&bus)?, &bus, &uid, &route, start).await? {
                     Created::New(start) => start,
                     Created::Existed(start) => {
-                        routing::update(link, &bus, &uid, &route).await?;
+                        routing::update(of(&bus)?, &bus, &uid, &route).await?;
                         start
                     }
                     Created::Taken(other) => return Err(Error::Refused(format!("{name} was taken by {other} this very moment"))),
@@ -178,7 +202,7 @@ impl Control {
                 self.record(&name, Some(Record { uid: uid.clone(), bus, start_from, start, created: route.created }));
                 Ok(Applied::Runs(uid))
             }
-            Change::Update { bus, name, uid, route } => match routing::update(link, &bus, &uid, &route).await? {
+            Change::Update { bus, name, uid, route } => match routing::update(of(&bus)?, &bus, &uid, &route).await? {
                 Updated::Done => {
                     info!(destination = name, bus, revision = route.rev, "destination changed");
                     Ok(Applied::Runs(uid))
@@ -186,7 +210,7 @@ impl Control {
                 Updated::Stale | Updated::Gone => Err(Error::Refused(format!("{name} was changed by someone else this very moment"))),
             },
             Change::Delete { bus, name, uid } => {
-                let held = routing::delete(link, &bus, &uid, &name).await?;
+                let held = routing::delete(of(&bus)?, &bus, &uid, &name).await?;
                 info!(destination = name, bus, backlog = held.backlog, dead_letters = held.dead_letters, "destination deleted");
                 self.record(&name, None);
                 Ok(Applied::Gone)
@@ -226,6 +250,13 @@ impl Control {
             changed
         });
     }
+}
+
+/// The connection to each Redis that is there.
+type Open = PerServer<Option<Link>>;
+
+async fn held_of(link: &Link, bus: &str) -> Result<Held, Error> {
+    Ok(Held { names: routing::names(link, bus).await?, routes: routing::routes(link, bus).await? })
 }
 
 /// Destinations of the folder by `namespace/name`, or why they cannot run.

@@ -1,6 +1,6 @@
 //! Random sequences of scripts, foreign hands among them, against the model: after each step Redis holds what the model holds.
 
-use super::fixture::{Bus, NO_QUOTA, Step, burial, done, event, ids, routed, shared};
+use super::fixture::{Bus, NO_QUOTA, Step, burial, done, event, ids, quota_of, routed, shared};
 use super::model::{Destination, LIMIT, MAX_DEAD, Model};
 use super::shown::{Shown, found};
 use posthorn::bus::cursor::{self, Batch, FillCall, Filled, Routed};
@@ -8,6 +8,7 @@ use posthorn::bus::entry::Entry;
 use posthorn::bus::queue::{Answered, Burial, Buried, Fate, Settled, Streak, Tenure};
 use posthorn::bus::routing::{self, Created, Start};
 use posthorn::event::Sequence;
+use posthorn::plan::{BacklogLimit, OnOverflow};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::collections::BTreeSet;
@@ -19,8 +20,8 @@ const UIDS: [&str; 2] = ["a", "b"];
 #[derive(Clone, Debug)]
 enum Op {
     Post(usize),
-    /// Bits of the first byte: which events each destination wants; the second number: quota in events.
-    Route(u8, Option<u64>),
+    /// Bits of the first byte: which events each destination wants; the second number: quota in events; the limit of their specs.
+    Route(u8, Option<u64>, Option<BacklogLimit>),
     /// The first event above the cursor, to one destination, without moving the cursor.
     RoutePart(usize),
     /// The last call of `route` comes a second time.
@@ -50,7 +51,7 @@ fn op() -> impl Strategy<Value = Op> {
     let quota = || proptest::option::of(1..4u64);
     prop_oneof![
         6 => (1..4usize).prop_map(Op::Post),
-        8 => (any::<u8>(), quota()).prop_map(|(wants, quota)| Op::Route(wants, quota)),
+        8 => (any::<u8>(), quota(), limit()).prop_map(|(wants, quota, limit)| Op::Route(wants, quota, limit)),
         1 => d().prop_map(Op::RoutePart),
         1 => Just(Op::RouteAgain),
         8 => (d(), 1..12usize).prop_map(|(d, max)| Op::Read(d, max)),
@@ -71,6 +72,17 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (d(), 0..4usize).prop_map(|(d, k)| Op::LoseEntry(d, k)),
         1 => (d(), 1..4usize).prop_map(|(d, n)| Op::ForeignRead(d, n)),
     ]
+}
+
+fn limit() -> impl Strategy<Value = Option<BacklogLimit>> {
+    let most = || proptest::option::of(1..5u64);
+    let policy = prop_oneof![Just(OnOverflow::DropNewest), Just(OnOverflow::DropOldest)];
+    let limit = (most(), most(), policy);
+    proptest::option::of(limit.prop_map(|(max_events, bytes, on_overflow)| BacklogLimit {
+        max_events,
+        max_bytes: bytes.map(|events| in_bytes(Some(events)) / 2),
+        on_overflow,
+    }))
 }
 
 #[test]
@@ -124,7 +136,7 @@ impl Run {
     async fn step(&mut self, op: &Op) {
         match *op {
             Op::Post(count) => self.post(count).await,
-            Op::Route(wants, quota) => self.route(wants, quota).await,
+            Op::Route(wants, quota, limit) => self.route(wants, quota, limit).await,
             Op::RoutePart(d) => self.route_part(d).await,
             Op::RouteAgain => {
                 if let Some(step) = self.last.take() {
@@ -221,11 +233,12 @@ impl Run {
         self.model.log.range(self.model.position.next()..).map(|(id, size)| (*id, *size)).collect()
     }
 
-    async fn route(&mut self, wants: u8, quota: Option<u64>) {
+    async fn route(&mut self, wants: u8, quota: Option<u64>, limit: Option<BacklogLimit>) {
         if self.above_cursor().is_empty() {
             return;
         }
         let mut step = self.bus.step(&[]).await;
+        step.limit = limit;
         for (d, uid) in UIDS.iter().enumerate() {
             if self.model.destinations[d].as_ref().is_none_or(|destination| destination.fill.is_some()) {
                 continue;
@@ -255,14 +268,14 @@ impl Run {
             assert_eq!(answer, Routed::Stale { position: model.position });
             return;
         }
-        let mut detached = Vec::new();
+        let (mut detached, mut dropped) = (Vec::new(), Vec::new());
         for (uid, quota, wanted) in &step.queues {
             let d = UIDS.iter().position(|known| known == uid).unwrap();
             let Some(destination) = &mut model.destinations[d] else { continue };
-            let mut reached = step.expected;
+            let (mut reached, before) = (step.expected, destination.dropped);
             for index in wanted {
                 let entry = &step.entries[*index];
-                if !destination.append(entry.sequence, entry.size() as u64, *quota, model.position) {
+                if !destination.append_within(entry.sequence, entry.size() as u64, *quota, step.limit, model.position) {
                     destination.fill = Some(reached);
                     model.generation += 1;
                     detached.push((uid.clone(), reached));
@@ -270,8 +283,11 @@ impl Run {
                 }
                 reached = entry.sequence;
             }
+            if destination.dropped > before {
+                dropped.push((uid.clone(), destination.dropped - before));
+            }
         }
-        assert_eq!(answer, Routed::Done(Batch { generation: model.generation, detached }));
+        assert_eq!(answer, Routed::Done(Batch { generation: model.generation, detached, dropped }));
         if step.last {
             model.position = step.new;
         }
@@ -347,7 +363,7 @@ impl Run {
         let (link, name, entries) = (&self.bus.link, &self.bus.name, entries.iter().collect::<Vec<_>>());
         let step = FillCall { token: &self.bus.router, uid: UIDS[d], expected, new, generation: self.model.generation, entries: &entries };
         match quota {
-            Some(_) => cursor::fill(link, name, &step, in_bytes(quota)).await.unwrap(),
+            Some(_) => cursor::fill(link, name, &step, quota_of(in_bytes(quota))).await.unwrap(),
             None => cursor::fill_drop(link, name, &step).await.unwrap(),
         }
     }

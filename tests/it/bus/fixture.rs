@@ -4,14 +4,14 @@ use crate::support::eventually::eventually;
 use crate::support::redis::{Options, Redis};
 use bytes::Bytes;
 use posthorn::bus::append::{Appender, Receipt};
-use posthorn::bus::cursor::{self, Batch, FillCall, Filled, Loaded, RouteCall, Routed};
+use posthorn::bus::cursor::{self, Batch, FillCall, Filled, Loaded, Room, RouteCall, Routed};
 use posthorn::bus::entry::Entry;
 use posthorn::bus::lease::{self, Leased, Tokens};
 use posthorn::bus::queue::{Answered, Burial, Fate, Owed, Settled, Streak, Tenure};
 use posthorn::bus::routing::{self, Created, Start};
 use posthorn::bus::{Error, Link, RedisUrl, Supervisor};
 use posthorn::event::{Attributes, Event, Mode, Sequence};
-use posthorn::plan::{Route, RouteState};
+use posthorn::plan::{BacklogLimit, Route, RouteState};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,6 +44,8 @@ pub struct Step {
     pub unmatched: u64,
     pub entries: Vec<Entry>,
     pub queues: Vec<(String, u64, Vec<usize>)>,
+    /// Of every queue.
+    pub limit: Option<BacklogLimit>,
 }
 
 impl Bus {
@@ -117,11 +119,16 @@ impl Bus {
             unmatched: 0,
             queues: uids.iter().map(|uid| ((*uid).to_owned(), NO_QUOTA, all.clone())).collect(),
             entries,
+            limit: None,
         }
     }
 
     pub async fn send(&self, step: &Step) -> Routed<Batch> {
-        let queues: Vec<_> = step.queues.iter().map(|(uid, quota, indices)| (uid.as_str(), *quota, indices.clone())).collect();
+        let queues: Vec<_> = step
+            .queues
+            .iter()
+            .map(|(uid, quota, indices)| (uid.as_str(), Room { quota: *quota, limit: step.limit }, indices.clone()))
+            .collect();
         let entries: Vec<&Entry> = step.entries.iter().collect();
         let &Step { expected, new, generation, last, unmatched, .. } = step;
         let call = RouteCall {
@@ -157,13 +164,18 @@ impl Bus {
 
     /// Brings a destination that is behind forward to the cursor, or by fewer events, as far as its quota goes.
     pub async fn fill(&self, uid: &str, quota: u64) -> Routed<Filled> {
+        self.fill_into(uid, quota_of(quota)).await
+    }
+
+    /// The same, as far as there is room.
+    pub async fn fill_into(&self, uid: &str, room: Room) -> Routed<Filled> {
         let loaded = self.load().await;
         let expected = self.fill_of(uid).unwrap();
         let entries = self.above(expected).await;
         let entries: Vec<&Entry> = entries.iter().filter(|entry| entry.sequence <= loaded.position).collect();
         let (new, generation) = (loaded.position, loaded.generation);
         let step = FillCall { token: &self.router, uid, expected, new, generation, entries: &entries };
-        cursor::fill(&self.link, &self.name, &step, quota).await.unwrap()
+        cursor::fill(&self.link, &self.name, &step, room).await.unwrap()
     }
 
     /// Accepted events above this.
@@ -331,6 +343,11 @@ impl Bus {
         let prefix = self.key("st", "");
         self.keys().iter().filter_map(|key| key.strip_prefix(&prefix)).map(str::to_owned).collect()
     }
+}
+
+/// Room that only the bus limits.
+pub fn quota_of(quota: u64) -> Room {
+    Room { quota, limit: None }
 }
 
 /// The server that tests share; it ends with the last of them.

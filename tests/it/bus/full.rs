@@ -34,7 +34,7 @@ async fn what_brings_something_in_is_refused_whole() {
     assert!(is_full(routing::create(&bus.link, &bus.name, "new", &route("new"), Start::Latest).await.unwrap_err()));
     let step = bus.step(&["u"]).await;
     let entries: Vec<_> = step.entries.iter().collect();
-    let queues = [("u", super::fixture::NO_QUOTA, vec![0])];
+    let queues = [("u", super::fixture::quota_of(super::fixture::NO_QUOTA), vec![0])];
     let call = cursor::RouteCall {
         token: &step.token,
         expected: step.expected,
@@ -55,7 +55,7 @@ async fn what_brings_something_in_is_refused_whole() {
         generation: step.generation,
         entries: &entries,
     };
-    assert!(is_full(cursor::fill(&bus.link, &bus.name, &fill, super::fixture::NO_QUOTA).await.unwrap_err()));
+    assert!(is_full(cursor::fill(&bus.link, &bus.name, &fill, super::fixture::quota_of(super::fixture::NO_QUOTA)).await.unwrap_err()));
     assert_eq!(bus.everything(), before);
     assert!(!bus.link.is_closed(), "it is no fault of the connection");
     bus.cli(&["CONFIG", "SET", "maxmemory", "0"]);
@@ -80,7 +80,7 @@ async fn a_full_redis_is_drained() {
     assert_eq!(done(tenure.bury(&burial(owed[1])).await), Buried::Done);
     done(tenure.halt("Gone").await);
     done(tenure.unhalt().await);
-    done(tenure.report("Active", "", "plan", None).await);
+    done(tenure.report("Active", "", "plan", "Strict", None).await);
     assert_eq!((bus.count("u", "settled"), bus.count("u", "buried"), bus.queue("u").len()), (1, 1, 3));
     bus.check();
 }

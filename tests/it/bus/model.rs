@@ -1,6 +1,7 @@
 //! A small model of the scripts: what the counters and the queue of a destination must be after each of them.
 
 use posthorn::event::Sequence;
+use posthorn::plan::{BacklogLimit, OnOverflow};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is recorded of an event in trouble.
@@ -94,6 +95,31 @@ impl Destination {
             self.bytes += size;
             self.routed += 1;
             self.want = false;
+        }
+        true
+    }
+
+    /// The same where the spec has a limit, too.
+    pub fn append_within(&mut self, id: Sequence, size: u64, quota: u64, limit: Option<BacklogLimit>, position: Sequence) -> bool {
+        let Some(BacklogLimit { max_events, max_bytes, on_overflow }) = limit else { return self.append(id, size, quota, position) };
+        let (most_events, most_bytes) = (max_events.unwrap_or(u64::MAX), max_bytes.unwrap_or(u64::MAX));
+        if self.queue.is_empty() && (id > self.last || !self.has_queue) {
+            self.bytes = 0;
+        }
+        if self.queue.len() as u64 + 1 <= most_events && self.bytes + size <= most_bytes {
+            return self.append(id, size, quota, position);
+        }
+        if on_overflow == OnOverflow::DropNewest || size > most_bytes {
+            self.drop_new(id, position);
+            return true;
+        }
+        self.append(id, size, u64::MAX, position);
+        while self.queue.len() > 1 && (self.queue.len() as u64 > most_events || self.bytes > most_bytes) {
+            let (oldest, size) = self.queue.pop_first().unwrap();
+            self.bytes = self.bytes.saturating_sub(size);
+            self.forget(oldest);
+            self.foreign.remove(&oldest);
+            self.dropped += 1;
         }
         true
     }

@@ -31,7 +31,7 @@ async fn a_batch_is_appended_unchanged_under_the_same_ids() {
     step.queues[1].2 = vec![1, 3];
     step.unmatched = 2;
     let batch = routed(bus.send(&step).await);
-    assert_eq!(batch, Batch { generation: 2, detached: Vec::new() });
+    assert_eq!(batch, Batch { generation: 2, detached: Vec::new(), dropped: Vec::new() });
     assert_eq!(bus.entries(&bus.key("q", "u")), bus.entries(&bus.bus_key("in")));
     assert_eq!(bus.queue("w"), [more[0]], "what is not above its start is not for it");
     assert_eq!((bus.count("u", "routed"), bus.count("w", "routed")), (4, 1));
@@ -174,7 +174,7 @@ async fn a_queue_at_its_quota_is_detached_and_the_others_go_on() {
     both.queues[0].1 = size as u64;
     both.queues[1].2 = Vec::new();
     let batch = routed(bus.send(&both).await);
-    assert_eq!(batch, Batch { generation: 3, detached: vec![("u".to_owned(), posted[1])] });
+    assert_eq!(batch, Batch { generation: 3, detached: vec![("u".to_owned(), posted[1])], dropped: Vec::new() });
     assert_eq!((bus.queue("u"), bus.fill_of("u"), bus.position()), (posted[..2].to_vec(), Some(posted[1]), posted[3]));
     assert_eq!((bus.count("u", "routed"), bus.generation()), (2, 3));
     bus.check();

@@ -1,6 +1,6 @@
 //! What keeps the bus inside its space: the scripts `detach fill fill_drop trim expire oldest scan`.
 
-use super::fixture::{ALL, Bus, NO_QUOTA, burial, done, read_all, routed};
+use super::fixture::{ALL, Bus, NO_QUOTA, burial, done, quota_of, read_all, routed};
 use crate::support::eventually::{eventually, holds};
 use posthorn::bus::cursor::{self, FillCall, Filled, Routed};
 use posthorn::bus::entry::Entry;
@@ -40,7 +40,7 @@ impl Fill {
         let &Fill { expected, new, generation, .. } = self;
         let step = FillCall { token: &self.token, uid: "u", expected, new, generation, entries: &entries };
         match quota {
-            Some(quota) => cursor::fill(&bus.link, &bus.name, &step, quota).await.unwrap(),
+            Some(quota) => cursor::fill(&bus.link, &bus.name, &step, quota_of(quota)).await.unwrap(),
             None => cursor::fill_drop(&bus.link, &bus.name, &step).await.unwrap(),
         }
     }

@@ -2,6 +2,8 @@
 
 mod crashes;
 mod destinations;
+mod expressions;
+mod limits;
 mod space;
 mod wide;
 

@@ -10,7 +10,7 @@ use posthorn::bus::routing::{self, Created, Start, Updated};
 use posthorn::bus::{Link, Supervisor};
 use posthorn::event::Sequence;
 use posthorn::filter::Filter;
-use posthorn::plan::{BackoffPolicy, Delivery, Format, HttpSink, OnExhausted, Plan, Route, RouteState, Secret, Sink};
+use posthorn::plan::{BacklogLimit, BackoffPolicy, Delivery, Format, HttpSink, OnExhausted, Plan, Route, RouteState, Secret, Sink};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -142,6 +142,12 @@ impl Pieces {
         }
     }
 
+    /// The same with a limit of its backlog.
+    pub async fn create_limited(&self, uid: &str, limit: BacklogLimit) {
+        let route = Route { limit: Some(limit), ..route(uid, 1, Vec::new()) };
+        routing::create(&self.link().await, "default", uid, &route, Start::Latest).await.unwrap();
+    }
+
     /// Changes the filters of a destination.
     pub async fn update(&self, uid: &str, revision: i64, filters: Vec<Filter>) {
         let done = routing::update(&self.link().await, "default", uid, &route(uid, revision, filters)).await.unwrap();
@@ -155,8 +161,14 @@ impl Pieces {
 
     /// Gives the workers a plan for a destination.
     pub fn plan(&self, uid: &str, url: &str) {
+        self.give(&plan(uid, url));
+    }
+
+    /// Gives the workers a plan.
+    pub fn give(&self, plan: &Plan) {
+        let uid = &plan.uid;
         let (file, new) = (self.plans().join(format!("{uid}.json")), self.plans().join(format!(".{uid}.new")));
-        std::fs::write(&new, serde_json::to_vec(&plan(uid, url)).unwrap()).unwrap();
+        std::fs::write(&new, serde_json::to_vec(plan).unwrap()).unwrap();
         std::fs::rename(new, file).unwrap();
     }
 

@@ -6,6 +6,7 @@
 //! * `config`: what is wrong with a plan; the parts of its URL
 //! * `request`, `sign`: from an attempt to a request
 //! * `token`: OAuth 2.0 client credentials
+//! * `preview`: that request for a person, secrets masked
 //! * `connect`, `resolve`, `tls`, `stream`: from a host's name to a stream, past the address guard
 //! * `connection`: one connection of HTTP/1.1, and what is left on it of the last answer
 //! * `http2`: one connection of HTTP/2, and who shares it
@@ -17,6 +18,7 @@ mod config;
 mod connect;
 mod connection;
 mod http2;
+mod preview;
 mod request;
 mod resolve;
 mod send;
@@ -28,6 +30,7 @@ mod tls;
 mod token;
 
 pub use config::ConfigError;
+pub use preview::{NoRequest, Preview, Shown, preview};
 pub use resolve::Resolver;
 pub use send::HttpSink;
 pub use sign::{KeyError, Keys};
