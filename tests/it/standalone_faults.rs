@@ -4,6 +4,7 @@
 
 mod alone;
 mod files;
+mod forwarded;
 mod killed;
 #[cfg(target_os = "linux")]
 mod ports;

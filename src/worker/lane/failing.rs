@@ -151,6 +151,7 @@ impl Shift<'_, '_> {
             destination_limit: halt::DESTINATION_STREAK,
             event_limit: halt::EVENT_STREAK,
             max_dead_letters: self.plan.delivery.max_dead_letters,
+            copy_to: self.plan.delivery.dead_letters_to.as_deref().map(|name| (self.plan.namespace.as_str(), name)),
         };
         let answered = self.feed.tenure().bury(&burial).await?;
         failpoint::hit("worker.buried", head.key());
