@@ -124,3 +124,39 @@ async fn a_receiver_that_is_gone_is_left_alone_until_the_plan_changes() {
     assert_eq!((stored.settled, world.field("gone", "halted")), (3, None));
     assert!(log[2..].iter().all(|seen| seen.header("x-new").is_some()));
 }
+
+#[tokio::test]
+async fn a_receiver_buries_an_event_and_halts_by_its_answer() {
+    let asks = |directive: &str| Answer::with_header(503, "posthorn-directive", directive);
+    let (bury, halt) = (asks("bury"), asks("Halt"));
+    let behaviour = Behaviour::new(move |seen| match (seen.id(), seen.number) {
+        (Some("event-2"), _) => bury.clone(),
+        // its first attempt and two probes
+        (Some("event-3"), 3..=5) => halt.clone(),
+        _ => Answer::Status(204),
+    });
+    let receiver = Receiver::start(behaviour).await.unwrap();
+    let mut world = world("100ms", &[destination("a", &receiver.url(), json!({"delivery": {"retry": -1}}))]).await;
+    world.post(1..=5).await;
+    let (stored, log) = (world.settled("a").await, receiver.log());
+    world.history("a", &log, &stored).assert_kept();
+    assert_eq!((stored.settled, stored.dead.len()), (4, 1));
+    assert_eq!((attempts(&log, 2), attempts(&log, 3)), (vec![1], vec![1, 2, 3, 4]));
+    let told = world.process().log();
+    assert!(told.contains("BuriedByReceiver") && told.contains("AskedByReceiver"));
+}
+
+#[tokio::test]
+async fn a_probed_event_may_be_buried() {
+    let bury = Answer::with_header(410, "posthorn-directive", "bury");
+    let behaviour = Behaviour::new(move |seen| match (seen.id(), seen.number) {
+        (Some("event-1"), 1) => Answer::Status(401),
+        (Some("event-1"), _) => bury.clone(),
+        _ => Answer::Status(204),
+    });
+    let receiver = Receiver::start(behaviour).await.unwrap();
+    let mut world = world("100ms", &[destination("a", &receiver.url(), json!({}))]).await;
+    world.post(1..=2).await;
+    let (stored, log) = (world.settled("a").await, receiver.log());
+    assert_eq!((stored.settled, stored.dead.len(), attempts(&log, 1)), (1, 1, vec![1, 2]));
+}

@@ -29,7 +29,7 @@ const HTTP_11: &[u8] = b"http/1.1";
 
 /// A new connection.
 pub(super) enum Opened {
-    Http1(Connection),
+    Http1(Box<Connection>),
     Http2(Arc<Multiplexed>),
 }
 
@@ -81,19 +81,19 @@ impl Connector {
         let tcp = self.connect_tcp(&addresses).await?;
         let failed = |error| self.failure(Class::ConnectionFailed, error);
         let Some((connector, name)) = &self.tls else {
-            return Connection::open(Stream::plain(tcp)).await.map(Opened::Http1).map_err(failed);
+            return Connection::open(Stream::plain(tcp)).await.map(Box::new).map(Opened::Http1).map_err(failed);
         };
         let tls = self.shake_hands(connector, name, tcp).await?;
         let is_http2 = tls.get_ref().1.alpn_protocol() == Some(HTTP_2);
         let stream = Stream::tls(tls);
         match is_http2 {
             true => Multiplexed::open(stream).await.map(Opened::Http2).map_err(failed),
-            false => Connection::open(stream).await.map(Opened::Http1).map_err(failed),
+            false => Connection::open(stream).await.map(Box::new).map(Opened::Http1).map_err(failed),
         }
     }
 
     /// A connection of HTTP/1.1, where nothing else is offered.
-    pub(super) async fn connect_http1(&self) -> Result<Connection, Failure> {
+    pub(super) async fn connect_http1(&self) -> Result<Box<Connection>, Failure> {
         match self.connect().await? {
             Opened::Http1(connection) => Ok(connection),
             Opened::Http2(_) => Err(self.failure(Class::ConnectionFailed, "HTTP/2 was not offered")),

@@ -38,7 +38,7 @@ pub struct HttpSink {
     pub(super) timeout: Duration,
     idle_timeout: Duration,
     /// The connection of the last request, if it is of HTTP/1.1 and may be used again.
-    kept: Option<Connection>,
+    kept: Option<Box<Connection>>,
     /// The connection of all sinks of this destination, if it is of HTTP/2.
     shared: Arc<Shared>,
 }
