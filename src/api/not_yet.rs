@@ -74,9 +74,6 @@ static ALL: LazyLock<Vec<NotYet>> = LazyLock::new(|| {
         NotYet::new("spec.ordering.mode", |it| it != "Strict", "ordering.mode PerKey and Unordered are not there yet; use Strict")
             .with(&["spec.ordering.keyAttribute", "spec.ordering.maxInFlight"]),
         NotYet::new("spec.limits.rate", present, "limits.rate is not there yet; leave it out"),
-        NotYet::new("spec.deletionPolicy", |it| it == "Drain", "deletionPolicy: Drain needs a cluster; use Discard")
-            .with(&["spec.drainTimeout"])
-            .only_in(Place::Standalone),
     ]
 });
 
@@ -126,9 +123,9 @@ mod tests {
 
     #[test]
     fn what_needs_a_cluster_is_refused_outside_one_only() {
-        let object = json!({"spec": {"isolation": "Shared", "deletionPolicy": "Drain", "sink": {"http": {"ref": {"name": "billing"}}}}});
+        let object = json!({"spec": {"isolation": "Shared", "sink": {"http": {"ref": {"name": "billing"}}}}});
         assert_eq!(find(&object, Place::Cluster), []);
-        assert_eq!(find(&object, Place::Standalone).len(), 2);
+        assert_eq!(find(&object, Place::Standalone).len(), 1);
         assert_eq!((notes(&object, Place::Cluster).len(), notes(&object, Place::Standalone).len()), (0, 1));
     }
 
