@@ -35,4 +35,5 @@ pub mod shutdown;
 pub mod standalone;
 pub mod status;
 pub mod telemetry;
+pub mod traces;
 pub mod worker;

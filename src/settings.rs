@@ -45,12 +45,6 @@ impl Settings {
     pub fn parse(text: &str, base: &Path) -> Result<Settings, Error> {
         yaml::parse(text, base)
     }
-
-    /// What Redis must do to keep what any of the buses accepts.
-    pub fn declared_fsync(&self) -> Fsync {
-        let always = self.buses.values().any(|bus| bus.durability.fsync == Fsync::Always);
-        if always { Fsync::Always } else { Fsync::EverySecond }
-    }
 }
 
 impl Default for Settings {
@@ -72,6 +66,7 @@ impl Default for BusSettings {
             durability: Durability { fsync: Fsync::Always, replicas: 0 },
             allowed_namespaces: None,
             producers: Vec::new(),
+            redis: None,
         }
     }
 }
@@ -142,6 +137,27 @@ pub struct BusSettings {
     pub allowed_namespaces: Option<Vec<String>>,
     /// Who may publish; empty for everyone who reaches the port.
     pub producers: Vec<Producer>,
+    /// A Redis of its own; `None` for that of the installation.
+    pub redis: Option<RedisAddress>,
+}
+
+/// Where the Redis of a bus is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum RedisAddress {
+    /// A URL, in clear.
+    Url(String),
+    /// A file with the URL, which may hold a password.
+    File(PathBuf),
+}
+
+/// Without the URL, which may hold a password all the same.
+impl fmt::Debug for RedisAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RedisAddress::Url(_) => f.write_str("Url(…)"),
+            RedisAddress::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
 }
 
 /// What happens above the watermark.

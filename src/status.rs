@@ -95,7 +95,7 @@ fn conditions(snapshot: &Snapshot, route: &Route) -> Vec<Condition> {
 /// All that is needed holds, and the destination is not at rest because it fails.
 fn ready(needed: &[&Finding], delivering: &Finding, created: Time) -> Finding {
     let missing = needed.iter().copied().find(|finding| finding.status != ConditionStatus::True);
-    let failing = matches!(delivering.reason.as_str(), "Halted" | "Blocked").then_some(delivering);
+    let failing = matches!(delivering.reason.as_str(), "Halted" | "Blocked" | "KeyBacklogFull").then_some(delivering);
     match missing.or(failing) {
         Some(finding) => Finding::new(finding.status, &finding.reason, finding.message.clone(), finding.since.clone()),
         None => Finding::new(ConditionStatus::True, "Ready", "", created),
@@ -133,7 +133,11 @@ pub fn routed(snapshot: Option<&Snapshot>, route: &Route) -> Finding {
 /// Whether a worker runs it, or none is wanted.
 pub fn worker_available(snapshot: &Snapshot, route: &Route) -> Finding {
     match worker(snapshot) {
-        Worker::Runs(_) => Finding::new(ConditionStatus::True, "WorkerRuns", "", reported(snapshot, route)),
+        Worker::Runs(_) => {
+            let order = snapshot.order.as_deref().filter(|order| is_word(order));
+            let message = order.map(|order| format!("delivers in order {order}")).unwrap_or_default();
+            Finding::new(ConditionStatus::True, "WorkerRuns", message, reported(snapshot, route))
+        }
         _ if route.suspend => Finding::new(ConditionStatus::True, "NotWanted", "delivery is suspended", created(route)),
         Worker::Gone => no_worker(ConditionStatus::False, snapshot, route),
         Worker::NotYet => pending(route),
@@ -206,6 +210,7 @@ fn running(snapshot: &Snapshot, route: &Route, state: &str, since: Time) -> Find
     match state {
         "Idle" | "Active" if route.state == RouteState::Closed => Finding::new(ConditionStatus::True, "Draining", "", since),
         "Idle" | "Active" | "RateLimited" => Finding::new(ConditionStatus::True, state, "", since),
+        "KeyBacklogFull" => Finding::new(ConditionStatus::False, state, snapshot.reason.clone().unwrap_or_default(), since),
         "Retrying" | "Blocked" | "Halted" => Finding::new(ConditionStatus::False, state, told(), since),
         // a word of a newer version
         other => {

@@ -16,8 +16,6 @@ pub enum Place {
 pub struct NotYet {
     /// The field: names joined by `.`, `[]` for the items of a list. All below it is not there either.
     pub path: String,
-    /// Other fields that only mean something beside it.
-    pub with: &'static [&'static str],
     /// What is said.
     pub sentence: &'static str,
     when: fn(&Value) -> bool,
@@ -35,12 +33,7 @@ pub struct Found {
 
 impl NotYet {
     fn new(path: impl Into<String>, when: fn(&Value) -> bool, sentence: &'static str) -> NotYet {
-        NotYet { path: path.into(), with: &[], sentence, when, only_in: None }
-    }
-
-    fn with(mut self, with: &'static [&'static str]) -> NotYet {
-        self.with = with;
-        self
+        NotYet { path: path.into(), sentence, when, only_in: None }
     }
 
     fn only_in(mut self, place: Place) -> NotYet {
@@ -48,10 +41,9 @@ impl NotYet {
         self
     }
 
-    /// Whether a field of the schema is this one, lies below it or goes with it.
+    /// Whether a field of the schema is this one or lies below it.
     pub fn covers(&self, field: &str) -> bool {
-        let below = |path: &str| field.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-        below(&self.path) || self.with.iter().any(|path| below(path))
+        field.strip_prefix(&*self.path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     }
 }
 
@@ -60,21 +52,7 @@ fn present(_: &Value) -> bool {
 }
 
 static ALL: LazyLock<Vec<NotYet>> = LazyLock::new(|| {
-    vec![
-        NotYet::new("spec.sink.http.ref", present, "sink.http.ref needs a cluster; give the address as uri").only_in(Place::Standalone),
-        NotYet::new("spec.sink.http.format", |it| it == "Batch", "format: Batch is not there yet; use Binary or Structured")
-            .with(&["spec.sink.http.batch"]),
-        NotYet::new("spec.sink.http.auth.oauth2", present, "auth.oauth2 is not there yet; use bearer or basic"),
-        NotYet::new("spec.sink.http.tls.clientCertificateRef", present, "tls.clientCertificateRef is not there yet; leave it out"),
-        NotYet::new(
-            "spec.sink.http.tls.insecureSkipVerify",
-            |it| it == true,
-            "tls.insecureSkipVerify is not there yet; trust the receiver's certificate by caBundleRef",
-        ),
-        NotYet::new("spec.ordering.mode", |it| it != "Strict", "ordering.mode PerKey and Unordered are not there yet; use Strict")
-            .with(&["spec.ordering.keyAttribute", "spec.ordering.maxInFlight"]),
-        NotYet::new("spec.limits.rate", present, "limits.rate is not there yet; leave it out"),
-    ]
+    vec![NotYet::new("spec.sink.http.ref", present, "sink.http.ref needs a cluster; give the address as uri").only_in(Place::Standalone)]
 });
 
 /// All of it.

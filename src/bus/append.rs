@@ -3,7 +3,7 @@
 use super::connection::{Error, Link, Supervisor};
 use super::safety::{self, Memory, Reading};
 use super::scripts::Script;
-use super::url::RedisUrl;
+use super::servers::{PerServer, Server};
 use crate::event::{Event, Sequence};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -36,6 +36,26 @@ pub struct Appender {
     memory: watch::Receiver<Reading>,
 }
 
+/// One for each server.
+pub type Appenders = PerServer<Appender>;
+
+impl Appenders {
+    /// Whether the server of any bus is there.
+    ///
+    /// # Errors
+    /// Why none is (for readiness).
+    pub fn status(&self) -> Result<(), String> {
+        let mut outcome = Ok(());
+        for appender in self.iter() {
+            outcome = appender.status();
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+}
+
 /// One connection that appends, and who waits for its replicas.
 struct Writer {
     links: Supervisor,
@@ -51,8 +71,9 @@ struct Waiting {
 
 impl Appender {
     /// Starts connecting; returns at once.
-    pub fn start(url: RedisUrl) -> Appender {
-        let writers: Arc<[Writer; CONNECTIONS]> = Arc::new(std::array::from_fn(|_| Writer::start(url.clone())));
+    pub fn start(server: impl Into<Server>) -> Appender {
+        let server = server.into();
+        let writers: Arc<[Writer; CONNECTIONS]> = Arc::new(std::array::from_fn(|_| Writer::start(&server)));
         let sent = Arc::<AtomicU64>::default();
         let memory = safety::watch_memory(&writers[0].links, Arc::clone(&sent));
         Appender { writers, next: Arc::default(), sent, memory }
@@ -142,10 +163,10 @@ pub(super) async fn append(link: &Link, bus: &str, events: &[Event], window: Dur
 }
 
 impl Writer {
-    fn start(url: RedisUrl) -> Writer {
+    fn start(server: &Server) -> Writer {
         let (waiting, queue) = mpsc::unbounded_channel();
         tokio::spawn(confirm(queue));
-        Writer { links: Supervisor::start(url, "ingest"), waiting }
+        Writer { links: Supervisor::start(server, "ingest"), waiting }
     }
 
     fn live(&self) -> Result<(&Writer, Link), Error> {

@@ -8,6 +8,7 @@ use super::counters;
 use super::keys;
 use super::safety::{Concern, too_old};
 use super::scripts::{self, Answer, Script};
+use super::servers::Server;
 use super::url::RedisUrl;
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind, Value};
@@ -60,6 +61,12 @@ pub enum Error {
 #[derive(Clone)]
 pub struct Link(Arc<Inner>);
 
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("history", &self.0.history).finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     connection: MultiplexedConnection,
     shas: Vec<String>,
@@ -71,7 +78,8 @@ struct Inner {
 }
 
 impl Link {
-    async fn open(url: &RedisUrl, timeout: Duration) -> Result<Link, Error> {
+    async fn open(server: &Server, timeout: Duration) -> Result<Link, Error> {
+        let Server { url, buses: _, demand } = server;
         let closed = CancellationToken::new();
         let mut connection = connect(url, timeout, closed.clone()).await.map_err(|error| Error::Unavailable(error.to_string()))?;
         let wrong = |error: RedisError| Error::Unavailable(error.to_string());
@@ -82,7 +90,11 @@ impl Link {
             shas.push(redis::cmd("SCRIPT").arg("LOAD").arg(source).query_async(&mut connection).await.map_err(wrong)?);
         }
         let inner = Inner { connection, shas, history, greeted: Mutex::default(), closed, _open: counters::Open::new() };
-        Ok(Link(Arc::new(inner)))
+        let link = Link(Arc::new(inner));
+        if let Some(demand) = demand {
+            demand.ask(&link).await?;
+        }
+        Ok(link)
     }
 
     /// Whether this connection has ended; a new one is had from its [`Supervisor`].
@@ -266,7 +278,7 @@ pub(super) fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// Keeps one [`Link`] open: opens a new one, after a growing pause, when the last one ended. Ends with its last clone.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Supervisor {
     links: watch::Receiver<Result<Link, String>>,
     _task: Arc<AbortOnDropHandle<()>>,
@@ -274,18 +286,18 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Starts supervising; returns at once. `name` is for the logs.
-    pub fn start(url: RedisUrl, name: &'static str) -> Supervisor {
-        Supervisor::start_with(url, name, RESPONSE_TIMEOUT)
+    pub fn start(server: impl Into<Server>, name: &'static str) -> Supervisor {
+        Supervisor::start_with(server.into(), name, RESPONSE_TIMEOUT)
     }
 
     /// The same for reads that block on the server for at most `block`.
-    pub fn start_blocking(url: RedisUrl, name: &'static str, block: Duration) -> Supervisor {
-        Supervisor::start_with(url, name, block + RESPONSE_TIMEOUT)
+    pub fn start_blocking(server: impl Into<Server>, name: &'static str, block: Duration) -> Supervisor {
+        Supervisor::start_with(server.into(), name, block + RESPONSE_TIMEOUT)
     }
 
-    fn start_with(url: RedisUrl, name: &'static str, timeout: Duration) -> Supervisor {
+    fn start_with(server: Server, name: &'static str, timeout: Duration) -> Supervisor {
         let (sender, links) = watch::channel(Err("not connected yet".to_owned()));
-        let task = tokio::spawn(supervise(url, name, timeout, sender));
+        let task = tokio::spawn(supervise(server, name, timeout, sender));
         Supervisor { links, _task: Arc::new(AbortOnDropHandle::new(task)) }
     }
 
@@ -316,10 +328,10 @@ impl Supervisor {
     }
 }
 
-async fn supervise(url: RedisUrl, name: &'static str, timeout: Duration, links: watch::Sender<Result<Link, String>>) {
-    let mut pause = PAUSE_MIN;
+async fn supervise(server: Server, name: &'static str, timeout: Duration, links: watch::Sender<Result<Link, String>>) {
+    let (mut pause, url) = (PAUSE_MIN, server.url.clone());
     loop {
-        match Link::open(&url, timeout).await {
+        match Link::open(&server, timeout).await {
             Ok(link) => {
                 tracing::debug!(connection = name, redis = %url, "connected");
                 let _ = links.send_replace(Ok(link.clone()));

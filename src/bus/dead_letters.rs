@@ -1,8 +1,9 @@
-//! Dead letters.
+//! Dead letters: read, and removed for good.
 
 use super::connection::{Error, Link};
 use super::entry::{BadEntry, Entry};
 use super::keys;
+use super::scripts::Script;
 use crate::event::{Event, Sequence};
 use redis::Value;
 
@@ -29,6 +30,21 @@ pub struct DeadLetter {
     pub at: u64,
 }
 
+/// What is chosen by, of a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brief {
+    /// Its own ID among the dead letters.
+    pub id: Sequence,
+    /// Its place in the queue that it came from.
+    pub sequence: Sequence,
+    /// CloudEvents `id`; empty if the event cannot be read.
+    pub event_id: String,
+    /// Class of the last failure, or why it was given up.
+    pub class: String,
+    /// When it was given up, milliseconds since the epoch.
+    pub at: u64,
+}
+
 /// Reads dead letters above `after`, oldest first, at most `count`. XRANGE.
 pub async fn list(link: &Link, bus: &str, uid: &str, after: Sequence, count: usize) -> Result<Vec<DeadLetter>, Error> {
     let mut command = redis::cmd("XRANGE");
@@ -36,6 +52,46 @@ pub async fn list(link: &Link, bus: &str, uid: &str, after: Sequence, count: usi
     match link.send(&command).await? {
         Value::Array(entries) => entries.into_iter().map(|value| Entry::from_value(value).map(dead_letter)).collect(),
         other => Err(Error::Protocol(format!("XRANGE answered {other:?}"))),
+    }
+}
+
+/// Reads dead letters above `after`, oldest first, until about so many bytes. Script `letters`.
+pub async fn page(link: &Link, bus: &str, uid: &str, after: Sequence, bytes: usize) -> Result<Vec<DeadLetter>, Error> {
+    Ok(letters(link, bus, uid, after, (usize::MAX, bytes), false).await?.into_iter().map(dead_letter).collect())
+}
+
+/// Reads what dead letters above `after` are chosen by, oldest first, at most `count`. Script `letters`.
+pub async fn briefs(link: &Link, bus: &str, uid: &str, after: Sequence, count: usize) -> Result<Vec<Brief>, Error> {
+    let brief = |entry: Entry| {
+        let event_id = entry.attributes().id().to_owned();
+        let DeadLetter { id, sequence, class, at, .. } = dead_letter(entry);
+        Brief { id, sequence, event_id, class, at }
+    };
+    Ok(letters(link, bus, uid, after, (count, PAGE_BYTES), true).await?.into_iter().map(brief).collect())
+}
+
+/// Bytes of attributes read at once.
+const PAGE_BYTES: usize = 1 << 20;
+
+async fn letters(link: &Link, bus: &str, uid: &str, after: Sequence, most: (usize, usize), bare: bool) -> Result<Vec<Entry>, Error> {
+    let call = link.script(Script::Letters, bus).arg(uid).arg(after.to_string());
+    let mut answer = call.arg(most.0.min(1 << 20)).arg(most.1).arg(u8::from(bare)).run().await?;
+    let mut entries = Vec::new();
+    while let Some(value) = answer.value() {
+        entries.push(Entry::from_value(value)?);
+    }
+    Ok(entries)
+}
+
+/// Removes dead letters by their own IDs; answers how many were there, `None` if there is no such destination. Script `purge`.
+pub async fn purge(link: &Link, bus: &str, uid: &str, ids: &[Sequence]) -> Result<Option<u64>, Error> {
+    let mut call = link.script(Script::Purge, bus).arg(uid);
+    ids.iter().for_each(|id| call.push(id.to_string()));
+    let mut answer = call.run().await?;
+    match answer.text()?.as_str() {
+        "OK" => Ok(Some(answer.parse()?)),
+        "GONE" => Ok(None),
+        other => Err(answer.unexpected(other)),
     }
 }
 

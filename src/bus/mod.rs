@@ -23,9 +23,11 @@ pub mod entry;
 pub mod keys;
 pub mod lease;
 pub mod queue;
+pub mod redrive;
 pub mod routing;
 pub mod safety;
 mod scripts;
+pub mod servers;
 pub mod skip;
 pub mod state;
 pub mod states;
@@ -33,4 +35,5 @@ mod url;
 pub mod wake;
 
 pub use connection::{Error, Link, Supervisor};
+pub use servers::{Links, PerServer, Server, Servers};
 pub use url::{BadUrl, RedisUrl};

@@ -1,4 +1,4 @@
-//! What the owner of a queue does to it: the scripts `read begin fail abort reset settle bury halt unhalt report`.
+//! What the owner of a queue does to it: the scripts `read fetch begin fail abort reset settle bury halt unhalt report`.
 
 use super::connection::{Error, Link};
 use super::entry::Entry;
@@ -165,6 +165,17 @@ impl Tenure {
         done(answer, |answer| answer.list()?.into_iter().map(owed).collect())
     }
 
+    /// Reads entries again that were read before, in the order of their IDs, until so many bytes; and says which are gone. Script `fetch`.
+    pub async fn fetch(&self, ids: &[Sequence], bytes: usize) -> Result<Answered<(Vec<Owed>, Vec<Sequence>)>, Error> {
+        let ids: Vec<String> = ids.iter().map(Sequence::to_string).collect();
+        let answer = self.call(Script::Fetch).arg(bytes).arg(ids).run().await?;
+        done(answer, |answer| {
+            let entries = answer.list()?.into_iter().map(owed).collect::<Result<_, _>>()?;
+            let gone = answer.list()?.iter().filter_map(|id| text(id)?.parse().ok()).collect();
+            Ok((entries, gone))
+        })
+    }
+
     /// Counts an attempt before it is made; answers how many workers the event has killed while it was tried alone. Script `begin`.
     pub async fn begin(&self, id: Sequence, attempts: u32, solo: bool, mine: bool) -> Result<Answered<u32>, Error> {
         let call = self.call(Script::Begin).arg(id.to_string()).arg(attempts).arg(u8::from(solo)).arg(u8::from(mine));
@@ -190,6 +201,11 @@ impl Tenure {
     /// Takes back an attempt that we ended ourselves. Script `abort`.
     pub async fn abort(&self, id: Sequence) -> Result<Answered<()>, Error> {
         done(self.call(Script::Abort).arg(id.to_string()).run().await?, |_| Ok(()))
+    }
+
+    /// Gives every event that had trouble all its retries again. Script `reset`.
+    pub async fn reset_all(&self) -> Result<Answered<()>, Error> {
+        done(self.call(Script::Reset).arg("*").run().await?, |_| Ok(()))
     }
 
     /// Gives waiting events all their retries again. Script `reset`.
@@ -247,9 +263,9 @@ impl Tenure {
         done(self.call(Script::Unhalt).run().await?, |_| Ok(()))
     }
 
-    /// Says what the worker does, and which request of a person it has answered. Script `report`.
-    pub async fn report(&self, state: &str, reason: &str, plan: &str, asked: Option<&str>) -> Result<Answered<()>, Error> {
-        let call = self.call(Script::Report).arg(state).arg(reason).arg(plan).arg(asked.unwrap_or_default());
+    /// Says what the worker does, in which order, and which request of a person it has answered. Script `report`.
+    pub async fn report(&self, state: &str, reason: &str, plan: &str, order: &str, asked: Option<&str>) -> Result<Answered<()>, Error> {
+        let call = self.call(Script::Report).arg(state).arg(reason).arg(plan).arg(order).arg(asked.unwrap_or_default());
         done(call.run().await?, |_| Ok(()))
     }
 }

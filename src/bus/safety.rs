@@ -193,26 +193,16 @@ pub async fn check(link: &Link, declared: Fsync) -> Result<Vec<Concern>, Error> 
 /// Redis would lose events that were accepted.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}; mend that, or run all the same with --unsafe-storage")]
-pub struct Unsafe(String);
+pub struct Unsafe(pub(super) String);
 
-/// Waits for Redis and warns of every concern.
+/// Warns of the concerns that are borne.
 ///
 /// # Errors
 /// The fatal ones, unless `accept_unsafe`.
-pub async fn require(links: &Supervisor, declared: Fsync, accept_unsafe: bool) -> Result<(), Unsafe> {
-    let concerns = loop {
-        // an error ends the connection, or Redis is busy: ask again
-        match check(&links.link().await, declared).await {
-            Ok(concerns) => break concerns,
-            Err(_) => tokio::time::sleep(Duration::from_millis(250)).await,
-        }
-    };
+pub(super) fn judge(concerns: &[Concern], accept_unsafe: bool) -> Result<(), String> {
     let (fatal, bearable): (Vec<_>, Vec<_>) = concerns.iter().partition(|concern| concern.is_fatal() && !accept_unsafe);
     bearable.iter().for_each(|concern| tracing::warn!(reason = concern.reason(), "{concern}"));
-    if fatal.is_empty() {
-        return Ok(());
-    }
-    Err(Unsafe(fatal.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+    if fatal.is_empty() { Ok(()) } else { Err(fatal.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")) }
 }
 
 /// The version, if it is older than Redis 7.0 or Valkey 7.2.

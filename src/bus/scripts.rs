@@ -44,6 +44,7 @@ scripts! {
     Renew = " flags=allow-oom" [] "renew.lua",
     Release = " flags=allow-oom" [] "release.lua",
     Read = " flags=allow-oom" [] "read.lua",
+    Fetch = " flags=allow-oom" [] "fetch.lua",
     Begin = " flags=allow-oom" [] "begin.lua",
     Fail = " flags=allow-oom" [] "fail.lua",
     Abort = " flags=allow-oom" [] "abort.lua",
@@ -55,6 +56,9 @@ scripts! {
     Report = " flags=allow-oom" [] "report.lua",
     Ask = " flags=allow-oom" [] "ask.lua",
     Status = " flags=allow-oom,no-writes" [] "status.lua",
+    Letters = " flags=allow-oom,no-writes" [] "letters.lua",
+    Redrive = "" [] "redrive.lua",
+    Purge = " flags=allow-oom" [] "purge.lua",
 }
 
 /// A call of a script under construction.

@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub reported: Option<u64>,
     /// The plan that the worker runs.
     pub plan: Option<String>,
+    /// The order in which the worker delivers.
+    pub order: Option<String>,
     /// The last request of a person that the worker has answered.
     pub asked: Option<String>,
     /// Whether a worker holds the lease now.
@@ -118,6 +120,7 @@ pub async fn snapshot(link: &Link, bus: &str, uid: &str) -> Result<Snapshot, Err
         reason: word("reason"),
         reported: number("at"),
         plan: word("plan"),
+        order: word("order"),
         asked: word("asked"),
         owned,
         last_ok: number("lastOK"),

@@ -1,8 +1,8 @@
 //! How commands find Redis, and the bus in it.
 
-use crate::bus::{Error, Link, RedisUrl, Supervisor};
+use crate::bus::{Error, Link, RedisUrl, Servers, Supervisor};
 use crate::settings::DEFAULT_BUS;
-use crate::standalone::{data_dir, instance};
+use crate::standalone::{self, data_dir, instance};
 use anyhow::{Context as _, bail};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -82,14 +82,14 @@ impl Connection {
             return given(url, "--redis");
         }
         if let Some(dir) = &self.data_dir {
-            return of_standalone(dir);
+            return of_standalone(dir, &self.bus);
         }
         if let Some(url) = set(VARIABLE) {
             return given(&url, VARIABLE);
         }
         match set(data_dir::VARIABLE) {
-            Some(dir) => of_standalone(Path::new(&dir)),
-            None => of_standalone(&default_dir()?),
+            Some(dir) => of_standalone(Path::new(&dir), &self.bus),
+            None => of_standalone(&default_dir()?, &self.bus),
         }
     }
 }
@@ -100,7 +100,7 @@ fn given(url: &str, by: &str) -> anyhow::Result<Place> {
     Ok(Place { url, folder: None, told: format!("is what {by} says right?") })
 }
 
-fn of_standalone(dir: &Path) -> anyhow::Result<Place> {
+fn of_standalone(dir: &Path, bus: &str) -> anyhow::Result<Place> {
     let found = match instance::read(dir) {
         Ok(found) => found,
         Err(instance::Error::NotRunning(_)) => bail!(
@@ -111,7 +111,10 @@ fn of_standalone(dir: &Path) -> anyhow::Result<Place> {
         ),
         Err(error) => return Err(error.into()),
     };
-    let url = found.redis.parse().with_context(|| format!("the standalone of {} left a wrong address", dir.display()))?;
+    let main = found.redis.parse().with_context(|| format!("the standalone of {} left a wrong address", dir.display()))?;
+    let settings = standalone::settings_of(&found.folder)?;
+    // a bus that is not configured is looked for where most are
+    let url = if settings.buses.contains_key(bus) { Servers::new(&main, &settings)?.of(bus).url.clone() } else { main };
     let told = format!("the standalone of {} (process {}) left this address: does it still run?", dir.display(), found.pid);
     Ok(Place { url, folder: Some(found.folder), told })
 }

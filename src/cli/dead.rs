@@ -1,5 +1,9 @@
-//! `posthorn dead`: the events that were given up, and why.
+//! `posthorn dead`: the events that were given up, and why; put back, removed, or taken out.
 
+mod export;
+mod purge;
+mod redrive;
+mod select;
 mod show;
 
 use super::connect::Connection;
@@ -16,12 +20,15 @@ const EXAMPLES: &str = "\
 Examples:
   posthorn dead list billing                             the oldest hundred, with the reasons
   posthorn dead list billing --limit 0 -o json           all of them, for programs
-  posthorn dead show billing 0001764000000000-0000000000 all about one, its data included";
+  posthorn dead show billing 0001764000000000-0000000000 all about one, its data included
+  posthorn dead redrive billing --reason Timeout         deliver these again
+  posthorn dead export billing -o billing.jsonl          keep them as CloudEvents, one a line
+  posthorn dead purge billing --until 24h                remove those given up more than a day ago";
 
 /// Dead letters read at once.
 const PAGE: usize = 500;
 
-/// Shows the events that were given up
+/// Shows the events that were given up, puts them back, exports or removes them
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Dead {
@@ -33,6 +40,9 @@ pub struct Dead {
 enum Command {
     List(List),
     Show(Show),
+    Redrive(redrive::Redrive),
+    Export(export::Export),
+    Purge(purge::Purge),
 }
 
 /// Lists the dead letters of a destination, oldest first
@@ -68,7 +78,7 @@ struct Show {
 }
 
 impl Dead {
-    /// Lists or shows.
+    /// Does what was asked for.
     ///
     /// # Errors
     /// If Redis cannot be found or does not answer, or there is no such destination or dead letter.
@@ -76,6 +86,9 @@ impl Dead {
         match self.command {
             Command::List(list) => list.run().await?,
             Command::Show(show) => show.run().await?,
+            Command::Redrive(redrive) => return redrive.run().await,
+            Command::Export(export) => return export.run().await,
+            Command::Purge(purge) => return purge.run().await,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -74,10 +74,10 @@ impl Ingest {
 }
 
 async fn serve(role: &Role, config: IngestConfig, listener: TcpListener) -> anyhow::Result<()> {
-    let appender = Appender::start(role.redis.clone());
+    let appenders = role.servers.map(|server| Appender::start(server));
     let (metrics, readiness) = (Arc::clone(&role.admin.metrics), role.admin.readiness.clone());
     tracing::info!(listen = %listener.local_addr()?, redis = %role.redis, "ingest is running");
-    ingest::serve(config, listener, Arc::clone(&role.settings), appender, metrics, readiness, role.shutdown.clone()).await?;
+    ingest::serve(config, listener, Arc::clone(&role.settings), appenders, metrics, readiness, role.shutdown.clone()).await?;
     Ok(())
 }
 

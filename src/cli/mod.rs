@@ -1,14 +1,19 @@
 //! The commands: the clap tree, and one file for each.
 
 pub mod ask;
+pub mod confirm;
 pub mod connect;
 pub mod dead;
+pub mod describe;
+pub mod dry_run;
 pub mod generate;
 pub mod get;
 pub mod ingest;
 pub mod names;
 pub mod operator;
 pub mod output;
+pub mod pace;
+pub mod progress;
 pub mod receiver;
 pub mod retry;
 pub mod role;
@@ -19,6 +24,7 @@ pub mod skip;
 pub mod standalone;
 pub mod table;
 pub mod validate;
+pub mod when;
 pub mod worker;
 
 use crate::telemetry::LogFormat;
@@ -47,11 +53,13 @@ enum Command {
     Worker(worker::Args),
     Operator(operator::Args),
     Get(get::Get),
+    Describe(describe::Describe),
     Send(send::Send),
     Dead(dead::Dead),
     Retry(retry::Retry),
     Skip(skip::Skip),
     Validate(validate::Validate),
+    DryRun(dry_run::DryRun),
     Receiver(receiver::Args),
     Generate(generate::Generate),
 }
@@ -75,21 +83,31 @@ impl Cli {
         let log = if self.log.is_empty() { self.command.log() } else { &self.log };
         crate::telemetry::init(self.log_format, log)?;
         match self.command {
-            Command::Standalone(args) => standalone::run(args).await,
-            Command::Ingest(args) => args.run().await,
+            Command::Standalone(args) => traced(standalone::run(args)).await,
+            Command::Ingest(args) => traced(args.run()).await,
             Command::Router(args) => router::run(args).await,
-            Command::Worker(args) => worker::run(args).await,
+            Command::Worker(args) => traced(worker::run(args)).await,
             Command::Operator(args) => operator::run(args).await,
             Command::Get(args) => args.run().await,
+            Command::Describe(args) => args.run().await,
             Command::Send(args) => args.run().await,
             Command::Dead(args) => args.run().await,
             Command::Retry(args) => args.run().await,
             Command::Skip(args) => args.run().await,
             Command::Validate(args) => args.run().await,
+            Command::DryRun(args) => args.run().await,
             Command::Receiver(args) => receiver::run(args).await,
             Command::Generate(args) => args.run().await,
         }
     }
+}
+
+/// Runs a role that has spans to export.
+async fn traced(role: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let exporting = crate::traces::init()?;
+    let result = role.await;
+    exporting.end().await;
+    result
 }
 
 #[cfg(test)]

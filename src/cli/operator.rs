@@ -8,6 +8,7 @@ use crate::operator::config::{OperatorConfig, WorkersConfig};
 use crate::operator::metrics::OperatorMetrics;
 use crate::operator::{self, ApiServer, Surroundings};
 use anyhow::{Context as _, bail};
+use clap::builder::FalseyValueParser;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,6 +39,9 @@ pub struct Args {
     /// Isolations that destinations may ask for [default: both]
     #[arg(long, env = "POSTHORN_ALLOWED_ISOLATION", value_name = "ISOLATION", value_delimiter = ',')]
     allowed_isolation: Vec<IsolationArg>,
+    /// Let destinations accept any certificate of their receiver (tls.insecureSkipVerify)
+    #[arg(long, env = "POSTHORN_ALLOW_INSECURE_TLS", value_parser = FalseyValueParser::new())]
+    allow_insecure_tls: bool,
     /// Most writes of statuses per second
     #[arg(long, env = "POSTHORN_STATUS_WRITES", value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     status_writes: u32,
@@ -86,14 +90,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = OperatorConfig {
         namespace: args.namespace.0.unwrap_or(namespace),
         redis: role.redis.clone(),
+        servers: role.servers.clone(),
         settings: Arc::clone(&role.settings),
-        workers: WorkersConfig { image, template, allowed, default },
+        workers: WorkersConfig { image, template, allowed, default, allow_insecure_tls: args.allow_insecure_tls },
         identity,
         status_writes_per_second: args.status_writes,
     };
     let surroundings = Surroundings {
         client,
-        links: role.supervisor.clone(),
+        links: role.links.clone(),
         metrics,
         readiness: role.admin.readiness.clone(),
         shutdown: role.shutdown.clone(),

@@ -3,7 +3,7 @@
 use super::setting::Setting;
 use crate::admin::{self, Admin, Metrics, Readiness};
 use crate::bus::lease::Tokens;
-use crate::bus::{RedisUrl, Supervisor, safety};
+use crate::bus::{Links, RedisUrl, Servers, servers};
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 use anyhow::Context as _;
@@ -44,16 +44,18 @@ pub struct TokenArgs {
 
 /// What a role works with.
 pub struct Role {
-    /// Where Redis is.
+    /// Where Redis is that holds every bus without one of its own.
     pub redis: RedisUrl,
+    /// Where each bus is.
+    pub servers: Servers,
     /// The buses.
     pub settings: Arc<Settings>,
     /// What is shown on the admin port.
     pub admin: Admin,
     /// When to end.
     pub shutdown: Shutdown,
-    /// A connection to Redis.
-    pub supervisor: Supervisor,
+    /// A connection to each.
+    pub links: Links,
     end_admin: Shutdown,
     admin_task: JoinHandle<()>,
 }
@@ -65,12 +67,12 @@ impl RoleArgs {
     /// If a flag or the settings are wrong, the port is in use, or Redis would lose events.
     pub async fn start(self, name: &'static str) -> anyhow::Result<Option<Role>> {
         let accept_unsafe = self.unsafe_storage;
-        let role = self.open(name, Metrics::new()).await?;
+        let role = self.open_with(name, Metrics::new(), |servers, settings| servers.checked(settings, accept_unsafe)).await?;
         let (gate, _) = (role.admin.readiness.gate("storage"), role.admin.readiness.gate("redis"));
         // both from the beginning: who is ready waits for neither
         gate.set_waiting("no connection to redis yet");
         tokio::select! {
-            safe = safety::require(&role.supervisor, role.settings.declared_fsync(), accept_unsafe) => safe?,
+            safe = servers::require(&role.servers) => safe?,
             () = role.shutdown.begun() => return Ok(None),
         }
         gate.set_ready();
@@ -82,26 +84,36 @@ impl RoleArgs {
     /// # Errors
     /// If a flag or the settings are wrong, or the port is in use.
     pub async fn open(self, name: &'static str, metrics: Arc<Metrics>) -> anyhow::Result<Role> {
+        self.open_with(name, metrics, |servers, _| servers).await
+    }
+
+    async fn open_with(
+        self,
+        name: &'static str,
+        metrics: Arc<Metrics>,
+        demand: impl FnOnce(Servers, &Settings) -> Servers,
+    ) -> anyhow::Result<Role> {
         let redis: RedisUrl = self.redis.0.as_deref().unwrap_or("redis://127.0.0.1:6379").parse().context("--redis")?;
         let settings = Arc::new(self.config.0.as_deref().map(Settings::read).transpose()?.unwrap_or_default());
+        let servers = demand(Servers::new(&redis, &settings)?, &settings);
         let shutdown = Shutdown::on_signals().context("signal handlers cannot be installed")?;
         let address = self.admin_listen.0.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090)));
         let listener = TcpListener::bind(address).await.with_context(|| cannot_listen(address, "--admin-listen"))?;
         let admin_listen = listener.local_addr().context("the admin port has no address")?;
         let (admin, end_admin) = (Admin { readiness: Readiness::default(), metrics }, Shutdown::new());
         let admin_task = tokio::spawn(admin::serve(listener, admin.clone(), end_admin.clone()));
-        let supervisor = Supervisor::start(redis.clone(), name);
+        let links = servers.connect(name);
         tracing::info!(role = name, %redis, %admin_listen, buses = settings.buses.len(), "running");
-        Ok(Role { redis, settings, admin, shutdown, supervisor, end_admin, admin_task })
+        Ok(Role { redis, servers, settings, admin, shutdown, links, end_admin, admin_task })
     }
 }
 
 impl Role {
-    /// Keeps the gate `redis` as the connection is, for as long as the role runs.
+    /// Keeps the gate `redis` as the connections are, for as long as the role runs.
     pub async fn follow_redis(&self) {
         let gate = self.admin.readiness.gate("redis");
         loop {
-            gate.set_result(self.supervisor.current().map(drop).map_err(|error| error.to_string()));
+            gate.set_result(self.links.status().map_err(|error| error.to_string()));
             tokio::time::sleep(FOLLOW).await;
         }
     }

@@ -29,7 +29,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let tokens = args.tokens.open()?;
     let Some(role) = args.role.start("router").await? else { return Ok(ExitCode::SUCCESS) };
     let (settings, metrics) = (Arc::clone(&role.settings), Arc::clone(&role.admin.metrics));
-    let config = RouterConfig { redis: role.redis.clone(), settings, tokens, metrics };
+    let config = RouterConfig { servers: role.servers.clone(), settings, tokens, metrics };
     tokio::select! {
         () = router::run(config, role.shutdown.clone()) => {}
         () = role.follow_redis() => {}

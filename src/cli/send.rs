@@ -5,24 +5,23 @@
 //! ```
 
 mod flags;
-mod pace;
 mod sender;
 mod source;
 mod totals;
 
 use super::connect::{Bus, Connection};
+use super::output::Format;
+use super::pace::{Pace, Rate};
+use super::progress::Progress;
 use super::setting::{Setting, Time};
 use crate::settings::{BusSettings, Settings};
 use crate::standalone::folder::read::SETTINGS_FILE;
 use anyhow::Context as _;
 use flags::EventFlags;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pace::{Pace, Rate};
 use sender::Sender;
 use source::Source;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 use totals::Totals;
 
 const EXAMPLES: &str = "\
@@ -51,7 +50,7 @@ pub struct Send {
     config: Setting<PathBuf>,
     /// How to print what became of the events
     #[arg(long, short, value_name = "text|json", value_enum, hide_possible_values = true, default_value_t)]
-    output: totals::Format,
+    output: Format,
     #[command(flatten)]
     event: EventFlags,
     /// Events as lines of JSON (structured CloudEvents); - reads standard input
@@ -73,9 +72,6 @@ pub struct Send {
     #[command(flatten)]
     connection: Connection,
 }
-
-/// Work that takes longer shows a bar.
-const LONG: Duration = Duration::from_secs(1);
 
 impl Send {
     /// Sends, and prints the totals; 1 if an event was refused.
@@ -133,48 +129,10 @@ async fn send(mut source: Source, sender: &mut Sender<'_>, rate: Option<Rate>, b
             let stored = sender.store(part, |what| bar.above(|| eprintln!("{what}"))).await;
             totals.add(part, stored.with_context(|| format!("stopped after {} events", totals.handled()))?);
             let share = batch.size * part.len() as u64 / all;
-            bar.advance(share, totals);
+            bar.advance(share, totals.handled());
             size -= share;
         }
-        bar.advance(size, totals);
+        bar.advance(size, totals.handled());
     }
     Ok(())
-}
-
-/// A bar on a terminal, once the work takes long.
-struct Progress {
-    bar: ProgressBar,
-    begun: Instant,
-}
-
-impl Progress {
-    /// `size`: of the whole work, where it is known.
-    fn new(size: Option<u64>) -> Progress {
-        let bar = ProgressBar::with_draw_target(size, ProgressDrawTarget::hidden());
-        let template = match size {
-            Some(_) => "{wide_bar} {percent}% {msg} ETA {eta}",
-            None => "{spinner} {msg}",
-        };
-        bar.set_style(ProgressStyle::with_template(template).expect("a constant template"));
-        Progress { bar, begun: Instant::now() }
-    }
-
-    fn advance(&self, by: u64, totals: &Totals) {
-        if self.bar.is_hidden() && self.begun.elapsed() > LONG {
-            // draws nothing where it is no terminal
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
-        }
-        let rate = totals.handled() as f64 / self.begun.elapsed().as_secs_f64();
-        self.bar.set_message(format!("{} events, {rate:.0}/s", totals.handled()));
-        self.bar.inc(by);
-    }
-
-    /// Prints above the bar.
-    fn above(&self, print: impl FnOnce()) {
-        self.bar.suspend(print);
-    }
-
-    fn clear(&self) {
-        self.bar.finish_and_clear();
-    }
 }

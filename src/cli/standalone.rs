@@ -52,6 +52,9 @@ pub struct Args {
     /// How often the head of a halted destination is probed (30s, 5m) [default: 5m]
     #[arg(long, env = "POSTHORN_HALT_PROBE", value_name = "TIME", default_value = "", hide_default_value = true)]
     halt_probe: Setting<Time>,
+    /// Let destinations accept any certificate of their receiver (tls.insecureSkipVerify)
+    #[arg(long, env = "POSTHORN_ALLOW_INSECURE_TLS", value_parser = FalseyValueParser::new())]
+    allow_insecure_tls: bool,
 }
 
 /// Runs until SIGTERM or SIGINT, or until something cannot go on.
@@ -85,6 +88,7 @@ impl Args {
             server: ServerOptions { program: self.redis_server.0, max_memory: self.max_memory.0.map(|bytes| bytes.0) },
             unsafe_storage: self.unsafe_storage,
             halt_probe: self.halt_probe.0.map_or(DEFAULT_PROBE, |time| time.0),
+            allow_insecure_tls: self.allow_insecure_tls,
         })
     }
 }

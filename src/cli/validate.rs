@@ -125,7 +125,7 @@ impl Findings {
 }
 
 /// The texts of all files, each with its name; those of a directory in the order of their names.
-fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<(String, String)>> {
+pub(super) fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<(String, String)>> {
     let mut texts = Vec::new();
     for path in paths {
         if path == Path::new("-") {

@@ -6,6 +6,7 @@ use crate::worker::guard::{Cidr, Policy};
 use crate::worker::halt::DEFAULT_PROBE;
 use crate::worker::sink::SinkContext;
 use crate::worker::{self, WorkerConfig, plans};
+use clap::builder::FalseyValueParser;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -32,6 +33,9 @@ pub struct Args {
     /// Ranges that may not be reached, whatever else is allowed
     #[arg(long, env = "POSTHORN_EGRESS_DENY", value_name = "CIDR", value_delimiter = ',')]
     egress_deny: Vec<Cidr>,
+    /// Let destinations accept any certificate of their receiver (tls.insecureSkipVerify)
+    #[arg(long, env = "POSTHORN_ALLOW_INSECURE_TLS", value_parser = FalseyValueParser::new())]
+    allow_insecure_tls: bool,
     #[command(flatten)]
     role: RoleArgs,
     #[command(flatten)]
@@ -45,10 +49,11 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let tokens = args.tokens.open()?;
     let Some(role) = args.role.start("worker").await? else { return Ok(ExitCode::SUCCESS) };
+    let policy = Policy { allow: args.egress_allow, deny: args.egress_deny, ..Policy::cluster_default() };
     let config = WorkerConfig {
-        redis: role.redis.clone(),
+        servers: role.servers.clone(),
         plans: plans::watch(args.plans, role.shutdown.clone())?,
-        sink: SinkContext::new(Policy { allow: args.egress_allow, deny: args.egress_deny, ..Policy::cluster_default() }),
+        sink: SinkContext { allow_insecure_tls: args.allow_insecure_tls, ..SinkContext::new(policy) },
         probe: args.halt_probe.0.map_or(DEFAULT_PROBE, |time| time.0),
         tokens,
         metrics: Arc::clone(&role.admin.metrics),

@@ -24,11 +24,13 @@ mod rules;
 pub mod sequence;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 mod uri;
 
 pub use attributes::{Attributes, Identity};
 pub use error::{Error, Kind, Undecodable};
 pub use sequence::Sequence;
+pub use trace::TraceParent;
 
 use bytes::Bytes;
 

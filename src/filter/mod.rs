@@ -4,6 +4,7 @@
 //! asked about.
 
 pub mod cel;
+pub mod explain;
 mod filters;
 mod subject;
 

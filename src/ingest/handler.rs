@@ -8,9 +8,10 @@ use super::problem::Problem;
 use crate::admin::IngestResult;
 use crate::bus::append::Receipt;
 use crate::event::http::{Format, Received, decode, format};
-use crate::event::{Event, Limits};
+use crate::event::{self, Event, Limits};
 use crate::settings::{BusSettings, DEFAULT_BUS};
 use crate::telemetry::Throttle;
+use crate::traces::Span;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
@@ -67,19 +68,40 @@ pub(super) async fn handle(ingest: Arc<Ingest>, pace: Arc<Pace>, request: Reques
 }
 
 async fn publish(ingest: &Arc<Ingest>, parts: &Parts, body: &mut Option<Incoming>) -> Result<Stored, Problem> {
+    let started = SystemTime::now();
     check_framing(parts)?;
     let name = route(parts)?;
     let (name, bus) = ingest.settings.buses.get_key_value(name).ok_or(Problem::NoSuchBus)?;
     let caller = ingest.access.admit(name, &parts.headers, SystemTime::now())?;
     let limit = body_limit(format(&parts.headers)?, bus);
     check_length(body.as_ref(), limit)?;
-    check_room(ingest, bus)?;
+    check_room(ingest, name, bus)?;
     let mut held = Held::default();
     ingest.memory.take(&mut held, head_bytes(parts))?;
     let body = body.take().expect("nobody has taken the body before");
     let body = body::read(body, limit, body_pace(ingest), &ingest.memory, &mut held).await?;
-    let events = read_events(ingest, name, bus, caller, parts, body)?;
-    store(ingest, name, bus, events, held).await
+    let (mut events, batch) = read_events(ingest, name, bus, caller, parts, body)?;
+    let span = trace(name, parts, &mut events, started);
+    let stored = store(ingest, name, bus, (events.into(), batch), held).await;
+    match &stored {
+        Ok(_) => span.end(Some(StatusCode::ACCEPTED.as_u16()), None),
+        Err(problem) => {
+            let (status, kind, _) = problem.kind();
+            span.end(Some(status.as_u16()), Some(kind));
+        }
+    }
+    stored
+}
+
+/// Events without a context of their own were made in that of their request; if that has none either, and traces are exported, in ours.
+fn trace(bus: &str, parts: &Parts, events: &mut [Event], started: SystemTime) -> Span {
+    let request = event::trace::of_request(&parts.headers);
+    let span = Span::publish(bus, events, request.as_ref(), started);
+    let ours = || Some((span.trace_parent()?, None));
+    if let Some((parent, state)) = request.or_else(ours) {
+        events.iter_mut().for_each(|event| event.adopt_trace(parent, state.as_deref()));
+    }
+    span
 }
 
 fn read_events(
@@ -89,12 +111,12 @@ fn read_events(
     caller: Caller,
     parts: &Parts,
     body: Bytes,
-) -> Result<(Arc<[Event]>, bool), Problem> {
+) -> Result<(Vec<Event>, bool), Problem> {
     let producer = ingest.access.identify(name, caller, &body)?;
     let limits = Limits { max_event_bytes: bus.max_event_bytes, ..Limits::default() };
-    let (events, batch): (Arc<[Event]>, bool) = match decode(&parts.headers, body, &limits)? {
-        Received::One(event) => (Arc::new([event]), false),
-        Received::Batch(events) => (events.into(), true),
+    let (events, batch) = match decode(&parts.headers, body, &limits)? {
+        Received::One(event) => (vec![event], false),
+        Received::Batch(events) => (events, true),
     };
     if let Some(producer) = producer {
         producer.check(&events, batch, Instant::now())?;
@@ -141,9 +163,9 @@ fn check_length(body: Option<&Incoming>, limit: u64) -> Result<(), Problem> {
 }
 
 /// Above the watermark nothing is accepted, so that there is always room to route what was.
-fn check_room(ingest: &Ingest, bus: &BusSettings) -> Result<(), Problem> {
+fn check_room(ingest: &Ingest, name: &str, bus: &BusSettings) -> Result<(), Problem> {
     static FULL: Throttle = Throttle::new(Duration::from_secs(10));
-    let Some(memory) = ingest.appender.memory().filter(|memory| memory.is_above(bus.watermark)) else {
+    let Some(memory) = ingest.appenders.of(name).memory().filter(|memory| memory.is_above(bus.watermark)) else {
         return Ok(());
     };
     if let Some(suppressed) = FULL.pass() {
@@ -166,7 +188,7 @@ fn body_pace(ingest: &Ingest) -> body::Pace {
 async fn store(ingest: &Arc<Ingest>, name: &str, bus: &BusSettings, read: (Arc<[Event]>, bool), held: Held) -> Result<Stored, Problem> {
     let (events, batch) = read;
     let append = {
-        let (appender, events, name) = (ingest.appender.clone(), Arc::clone(&events), name.to_owned());
+        let (appender, events, name) = (ingest.appenders.of(name).clone(), Arc::clone(&events), name.to_owned());
         let (window, replicas) = (bus.dedupe_window, bus.durability.replicas);
         async move {
             let stored = appender.append(&name, &events, window, replicas).await;

@@ -28,7 +28,7 @@ pub use accept::listen;
 pub use access::CredentialError;
 
 use crate::admin::{Gate, Metrics, Readiness};
-use crate::bus::append::Appender;
+use crate::bus::append::Appenders;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 use access::Access;
@@ -90,7 +90,7 @@ impl Default for IngestConfig {
 struct Ingest {
     config: IngestConfig,
     settings: Arc<Settings>,
-    appender: Appender,
+    appenders: Appenders,
     metrics: Arc<Metrics>,
     access: Arc<Access>,
     memory: body::Memory,
@@ -108,18 +108,18 @@ pub async fn serve(
     config: IngestConfig,
     listener: TcpListener,
     settings: Arc<Settings>,
-    appender: Appender,
+    appenders: Appenders,
     metrics: Arc<Metrics>,
     readiness: Readiness,
     shutdown: Shutdown,
 ) -> Result<(), CredentialError> {
     let access = Arc::new(Access::load(&settings)?);
     let mut beside = JoinSet::new();
-    beside.spawn(watch_redis(appender.clone(), readiness.gate("redis")));
+    beside.spawn(watch_redis(appenders.clone(), readiness.gate("redis")));
     beside.spawn(Arc::clone(&access).keep_fresh());
     let config = files::fit(config);
     let memory = body::Memory::new(config.max_body_memory);
-    let ingest = Arc::new(Ingest { config, settings, appender, metrics, access, memory, tasks: TaskTracker::new() });
+    let ingest = Arc::new(Ingest { config, settings, appenders, metrics, access, memory, tasks: TaskTracker::new() });
     accept::run(&listener, &ingest, &shutdown).await;
     readiness.drain();
     drop(listener);
@@ -128,9 +128,9 @@ pub async fn serve(
 }
 
 /// Keeps the gate as the connections to Redis are. A full Redis does not close it: deliveries go on and make room.
-async fn watch_redis(appender: Appender, gate: Gate) {
+async fn watch_redis(appenders: Appenders, gate: Gate) {
     loop {
-        gate.set_result(appender.status());
+        gate.set_result(appenders.status());
         tokio::time::sleep(REDIS_CHECK).await;
     }
 }

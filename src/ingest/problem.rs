@@ -131,7 +131,8 @@ impl Problem {
         matches!(self, Problem::BodyTooLarge(_) | Problem::BodyTimeout | Problem::Overloaded | Problem::Request(_))
     }
 
-    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+    /// Status, the last part of its type, and its title.
+    pub(super) fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Problem::Request(_) => (StatusCode::BAD_REQUEST, "invalid-request", "Invalid request"),
             Problem::Event(error) => match error.kind {

@@ -7,6 +7,7 @@ mod http2;
 
 use super::{IngestConfig, serve};
 use crate::admin::{Metrics, Readiness};
+use crate::bus::Servers;
 use crate::bus::append::Appender;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
@@ -80,8 +81,8 @@ async fn start(config: IngestConfig, settings: Settings, redis: &Path) -> Runnin
     let listener = super::listen(([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
     let (metrics, readiness, shutdown) = (Metrics::new(), Readiness::default(), Shutdown::new());
-    let appender = Appender::start(Redis::url(redis));
-    let serving = serve(config, listener, Arc::new(settings), appender, Arc::clone(&metrics), readiness.clone(), shutdown.clone());
+    let appenders = Servers::new(&Redis::url(redis), &settings).unwrap().map(|server| Appender::start(server));
+    let serving = serve(config, listener, Arc::new(settings), appenders, Arc::clone(&metrics), readiness.clone(), shutdown.clone());
     let server = tokio::spawn(async move { serving.await.unwrap() });
     Running { address, metrics, readiness, shutdown, server }
 }

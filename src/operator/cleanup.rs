@@ -99,9 +99,8 @@ impl Leaving<'_> {
     }
 
     async fn in_redis(&self) -> Result<InRedis, Error> {
-        let link = self.context.links.current()?;
         if let Some(object) = self.object
-            && self.drains(&link, object).await?
+            && self.drains(&self.context.link(&object.spec.bus)?, object).await?
         {
             return Ok(InRedis::Draining);
         }
@@ -112,7 +111,7 @@ impl Leaving<'_> {
             None => self.context.config.settings.buses.keys().collect(),
         };
         for bus in buses {
-            let held = routing::delete(&link, bus, self.uid(), &self.key.to_string()).await?;
+            let held = routing::delete(&self.context.link(bus)?, bus, self.uid(), &self.key.to_string()).await?;
             all = Deleted { backlog: all.backlog + held.backlog, dead_letters: all.dead_letters + held.dead_letters };
         }
         Ok(InRedis::Removed(all))

@@ -1,7 +1,7 @@
 //! What the cluster admin configures.
 
 use crate::api::spec::Isolation;
-use crate::bus::RedisUrl;
+use crate::bus::{RedisUrl, Servers};
 use crate::settings::Settings;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use std::sync::Arc;
@@ -11,8 +11,10 @@ use std::sync::Arc;
 pub struct OperatorConfig {
     /// The release namespace: where workers, plan Secrets and the lease are.
     pub namespace: String,
-    /// Where Redis is.
+    /// Where Redis is that holds every bus without one of its own.
     pub redis: RedisUrl,
+    /// Where each bus is.
+    pub servers: Servers,
     /// The buses.
     pub settings: Arc<Settings>,
     /// How workers are run.
@@ -35,4 +37,6 @@ pub struct WorkersConfig {
     pub allowed: Vec<Isolation>,
     /// What a destination gets that asks for none.
     pub default: Isolation,
+    /// Whether a destination may accept any certificate (`tls.insecureSkipVerify`).
+    pub allow_insecure_tls: bool,
 }

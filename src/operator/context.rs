@@ -11,7 +11,7 @@ use super::routes::Routes;
 use super::trigger::Trigger;
 use super::workers::Workers;
 use crate::api::EventDestination;
-use crate::bus::Supervisor;
+use crate::bus::{Error, Link, Links};
 use kube::Client;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
@@ -35,8 +35,8 @@ pub struct Context {
     pub trigger: Trigger,
     /// Whether we may write.
     pub leadership: Leadership,
-    /// Redis.
-    pub links: Supervisor,
+    /// Every Redis.
+    pub links: Links,
     /// Routes, in Redis.
     pub routes: Routes,
     /// Workers, in the release namespace.
@@ -49,6 +49,16 @@ pub struct Context {
     pub backoff: Backoff,
     /// Where it counts.
     pub metrics: OperatorMetrics,
+}
+
+impl Context {
+    /// The present connection to the Redis of a bus.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn link(&self, bus: &str) -> Result<Link, Error> {
+        self.links.of(bus).current()
+    }
 }
 
 /// The key of an object.

@@ -125,13 +125,13 @@ impl<'a> Wanted<'a> {
             headers.iter().filter_map(|header| header.value_from.as_ref()).map(|spec::ValueSource { secret_key_ref }| secret_key_ref),
         );
         wanted.keys(signing.iter().flat_map(|spec::Signing { secret_key_refs }| secret_key_refs));
-        if let Some(spec::Auth { basic, bearer, oauth2: _ }) = auth {
-            // oauth2 is not there yet
+        if let Some(spec::Auth { basic, bearer, oauth2 }) = auth {
             wanted.secrets.extend(basic.iter().map(|basic| basic.secret_ref.name.as_str()));
             wanted.keys(bearer.iter().map(|bearer| &bearer.secret_key_ref));
+            wanted.keys(oauth2.iter().map(|oauth2| &oauth2.client_secret_key_ref));
         }
-        if let Some(spec::Tls { ca_bundle_ref, client_certificate_ref: _, server_name: _, insecure_skip_verify: _ }) = tls {
-            // client certificates are not there yet
+        if let Some(spec::Tls { ca_bundle_ref, client_certificate_ref, server_name: _, insecure_skip_verify: _ }) = tls {
+            wanted.secrets.extend(client_certificate_ref.iter().map(|spec::SecretRef { name }| name.as_str()));
             match ca_bundle_ref {
                 Some(spec::CaBundleRef { kind: CaBundleKind::ConfigMap, name, key: _ }) => drop(wanted.config_maps.insert(name)),
                 Some(spec::CaBundleRef { kind: CaBundleKind::Secret, name, key: _ }) => drop(wanted.secrets.insert(name)),

@@ -4,12 +4,11 @@ use super::board::{Board, Look, Safety, Storage};
 use super::metrics::OperatorMetrics;
 use crate::bus::safety::{self, Concern};
 use crate::bus::states::States;
-use crate::bus::{Error, Link, RedisUrl, Supervisor, state};
-use crate::settings::{Fsync, Settings};
+use crate::bus::{Error, Link, Links, Servers, state};
+use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 use futures::StreamExt;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -27,111 +26,45 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub struct Observer {
     board: Board,
     settings: Arc<Settings>,
-    url: RedisUrl,
-    links: Supervisor,
+    servers: Servers,
+    links: Links,
     metrics: OperatorMetrics,
-    /// Since when there is no connection.
-    away: Option<Instant>,
 }
 
 impl Observer {
-    /// `links` keeps a command connection to `url`.
-    pub fn new(board: Board, settings: Arc<Settings>, url: RedisUrl, links: Supervisor, metrics: OperatorMetrics) -> Observer {
-        Observer { board, settings, url, links, metrics, away: None }
+    /// `links` keep a command connection to each of the servers.
+    pub fn new(board: Board, settings: Arc<Settings>, servers: Servers, links: Links, metrics: OperatorMetrics) -> Observer {
+        Observer { board, settings, servers, links, metrics }
     }
 
     /// Works until `shutdown`.
-    pub async fn run(mut self, shutdown: Shutdown) {
-        let (states, board) = (States::start(self.url.clone()), self.board.clone());
+    pub async fn run(self, shutdown: Shutdown) {
+        let servers = self.servers.iter().map(|server| async {
+            let states = States::start(server.url.clone());
+            tokio::join!(listen(&states, &self.board, &server.buses), self.follow(&server.buses));
+        });
         tokio::select! {
-            () = listen(&states, &board) => {}
+            _ = futures::future::join_all(servers) => {}
             () = self.work() => {}
             () = shutdown.begun() => {}
         }
     }
 
-    async fn work(&mut self) {
+    /// Looks at all that are due, each on the connection of its bus.
+    async fn work(&self) {
         loop {
-            match self.links.current() {
-                Ok(link) => self.work_on(&link).await,
-                Err(error) => self.is_away(&error),
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    /// Says so once it has been away for a while.
-    fn is_away(&mut self, error: &Error) {
-        let since = *self.away.get_or_insert_with(Instant::now);
-        if since.elapsed() >= PATIENCE && !matches!(self.board.storage(), Storage::Unreachable { .. }) {
-            tracing::warn!(%error, "redis does not answer; statuses say so");
-            self.board.set_storage(Storage::Unreachable { message: error.to_string(), since: Timestamp::now() });
-        }
-    }
-
-    /// Looks until the connection ends.
-    async fn work_on(&mut self, link: &Link) {
-        let mut buses = BTreeMap::new();
-        self.check(link, &mut buses).await;
-        let mut checked = Instant::now();
-        self.board.look_at_all();
-        while !link.is_closed() {
-            if checked.elapsed() >= CHECK {
-                self.check(link, &mut buses).await;
-                checked = Instant::now();
-            }
-            self.look(link).await;
-            tokio::select! {
-                () = self.board.looks_due() => {}
-                () = link.closed() => {}
-                () = tokio::time::sleep_until(checked + CHECK) => {}
-            }
-        }
-    }
-
-    /// What the present connection finds; what an earlier one found stays where it is refused.
-    async fn check(&mut self, link: &Link, buses: &mut BTreeMap<String, Safety>) {
-        let mut found: Vec<(Fsync, Safety)> = Vec::new();
-        for (name, bus) in &self.settings.buses {
-            let declared = bus.durability.fsync;
-            if let Some((_, known)) = found.iter().find(|(fsync, _)| *fsync == declared) {
-                buses.insert(name.clone(), known.clone());
-                continue;
-            }
-            match safety::check(link, declared).await {
-                Ok(concerns) => {
-                    let safety = safety_of(&concerns);
-                    found.push((declared, safety.clone()));
-                    buses.insert(name.clone(), safety);
-                }
-                Err(error) => tracing::debug!(%error, "whether redis keeps what it accepts cannot be checked"),
-            }
-        }
-        if link.is_closed() {
-            return;
-        }
-        self.away = None;
-        let since = match self.board.storage() {
-            Storage::Reachable { buses: known, since } if known == *buses => since,
-            _ => Timestamp::now(),
-        };
-        self.board.set_storage(Storage::Reachable { buses: buses.clone(), since });
-    }
-
-    /// Looks at all that are due.
-    async fn look(&self, link: &Link) {
-        loop {
+            self.board.looks_due().await;
             let looks = self.board.take_looks(AT_ONCE * 4);
-            if looks.is_empty() || link.is_closed() {
-                looks.iter().for_each(|look| self.board.not_observed(look));
-                return;
-            }
-            futures::stream::iter(looks).for_each_concurrent(AT_ONCE, |look| self.look_at(link, look)).await;
+            futures::stream::iter(looks).for_each_concurrent(AT_ONCE, |look| self.look_at(look)).await;
         }
     }
 
-    async fn look_at(&self, link: &Link, look: Look) {
-        match state::snapshot(link, &look.bus, &look.uid).await {
+    async fn look_at(&self, look: Look) {
+        let snapshot = match self.links.of(&look.bus).current() {
+            Ok(link) => state::snapshot(&link, &look.bus, &look.uid).await,
+            Err(error) => Err(error),
+        };
+        match snapshot {
             Ok(snapshot) => {
                 self.metrics.looks.inc();
                 self.board.observed(&look, snapshot);
@@ -142,13 +75,81 @@ impl Observer {
             }
         }
     }
+
+    /// Knows whether the server of these buses is there, and keeps what they accept.
+    async fn follow(&self, buses: &[String]) {
+        let Some(first) = buses.first() else { return };
+        let mut away: Option<Instant> = None;
+        loop {
+            match self.links.of(first).current() {
+                Ok(link) => {
+                    self.board.look_at_all(buses);
+                    away = self.check_until_closed(&link, buses).await.then(Instant::now).or(away);
+                }
+                Err(error) => self.is_away(buses, *away.get_or_insert_with(Instant::now), &error),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Says so once it has been away for a while.
+    fn is_away(&self, buses: &[String], since: Instant, error: &Error) {
+        let told = |bus: &String| matches!(self.board.storage(bus), Storage::Unreachable { .. });
+        if since.elapsed() < PATIENCE || buses.iter().all(told) {
+            return;
+        }
+        tracing::warn!(buses = buses.join(","), %error, "redis does not answer; statuses say so");
+        for bus in buses {
+            self.board.set_storage(bus, Storage::Unreachable { message: error.to_string(), since: Timestamp::now() });
+        }
+    }
+
+    /// Whether it has answered at all.
+    async fn check_until_closed(&self, link: &Link, buses: &[String]) -> bool {
+        let mut answered = false;
+        while !link.is_closed() {
+            for bus in buses {
+                answered |= self.check(link, bus).await;
+            }
+            tokio::select! {
+                () = link.closed() => {}
+                () = tokio::time::sleep(CHECK) => {}
+            }
+        }
+        answered
+    }
+
+    /// What the present connection finds; what an earlier one found stays where it is refused.
+    async fn check(&self, link: &Link, bus: &str) -> bool {
+        let Some(settings) = self.settings.buses.get(bus) else { return false };
+        let former = self.board.storage(bus);
+        let safety = match safety::check(link, settings.durability.fsync).await {
+            Ok(concerns) => Some(safety_of(&concerns)),
+            Err(error) => {
+                tracing::debug!(bus, %error, "whether redis keeps what it accepts cannot be checked");
+                if link.is_closed() {
+                    return false;
+                }
+                match &former {
+                    Storage::Reachable { safety, .. } => safety.clone(),
+                    Storage::Unknown | Storage::Unreachable { .. } => None,
+                }
+            }
+        };
+        let since = match former {
+            Storage::Reachable { safety: known, since } if known == safety => since,
+            _ => Timestamp::now(),
+        };
+        self.board.set_storage(bus, Storage::Reachable { safety, since });
+        true
+    }
 }
 
-async fn listen(states: &States, board: &Board) {
+async fn listen(states: &States, board: &Board, buses: &[String]) {
     loop {
         let heard = states.next().await;
         if heard.all {
-            board.look_at_all();
+            board.look_at_all(buses);
         }
         heard.changed.iter().for_each(|(_, uid)| board.told(uid));
     }

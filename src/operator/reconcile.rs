@@ -100,7 +100,7 @@ async fn pass(object: &Watched, key: &Key, context: &Context) -> Passed {
 }
 
 async fn hands_on(context: &Context, key: &Key, destination: &EventDestination) -> Result<(), Error> {
-    let (link, uid) = (context.links.current()?, destination.metadata.uid.as_deref().unwrap_or_default());
+    let (link, uid) = (context.link(&destination.spec.bus)?, destination.metadata.uid.as_deref().unwrap_or_default());
     context.leadership.check()?;
     let asked = Asked { link: &link, bus: &destination.spec.bus, key, uid, events: &context.events };
     Ok(annotations::handle(&asked, destination.annotations()).await?)
@@ -121,7 +121,7 @@ pub(super) async fn wanted(context: &Context, key: &Key, destination: &EventDest
 
 /// Redis first: once it is routed no event is missed, whatever becomes of the worker.
 pub(super) async fn apply(context: &Context, key: &Key, wanted: Validated) -> Result<Applied, Error> {
-    let link = context.links.current()?;
+    let link = context.link(&wanted.bus)?;
     context.leadership.check()?;
     match context.routes.apply(&link, &wanted).await {
         Err(Error::Stale(_)) if is_newest(context, key, &wanted).await? => {
@@ -149,7 +149,7 @@ async fn reject(context: &Context, destination: &EventDestination, rejection: Re
     let Rejection { reason, message, evicts } = rejection;
     if evicts {
         let uid = destination.metadata.uid.as_deref().unwrap_or_default();
-        let link = context.links.current()?;
+        let link = context.link(&destination.spec.bus)?;
         context.routes.close(&link, &destination.spec.bus, uid, destination.metadata.generation.unwrap_or(1)).await?;
     }
     Ok(Outcome::Rejected { reason, message })

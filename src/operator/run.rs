@@ -15,7 +15,7 @@ use super::trigger::Trigger;
 use super::workers::{self, Hooks, NoRedisUrl, Workers};
 use super::{OperatorConfig, api, reconcile, sweep, watch};
 use crate::admin::{Gate, Readiness};
-use crate::bus::Supervisor;
+use crate::bus::Links;
 use crate::shutdown::Shutdown;
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
@@ -40,7 +40,7 @@ pub struct Surroundings {
     /// The API server.
     pub client: Client,
     /// Redis.
-    pub links: Supervisor,
+    pub links: Links,
     /// Where it counts.
     pub metrics: OperatorMetrics,
     /// Where it says what it waits for.
@@ -219,8 +219,8 @@ async fn work(context: Arc<Context>, changes: workers::Changes, shutdown: Shutdo
 }
 
 fn observer(context: &Context) -> Observer {
-    let OperatorConfig { redis, settings, .. } = &context.config;
-    Observer::new(context.board.clone(), Arc::clone(settings), redis.clone(), context.links.clone(), context.metrics.clone())
+    let OperatorConfig { servers, settings, .. } = &context.config;
+    Observer::new(context.board.clone(), Arc::clone(settings), servers.clone(), context.links.clone(), context.metrics.clone())
 }
 
 fn writer(context: &Arc<Context>) -> StatusWriter {

@@ -6,8 +6,8 @@
 use super::api;
 use super::board::{Key, Outcome};
 use super::context::{Context, Watched, key_of};
-use super::error::{Error, NAME_TAKEN};
-use crate::bus::routing;
+use super::error::{Class, Error, NAME_TAKEN};
+use crate::bus::{Link, routing};
 use crate::plan::Route;
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
@@ -20,27 +20,19 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Sweeps for as long as it is awaited.
+/// Sweeps for as long as it is awaited: each Redis by itself, and the release namespace.
 pub async fn run(context: Arc<Context>) {
-    let mut told = None;
+    let servers = context.config.servers.iter().map(|server| of_server(&context, &server.buses));
+    tokio::join!(futures::future::join_all(servers), of_workers(&context));
+}
+
+async fn of_server(context: &Context, buses: &[String]) {
+    let Some(first) = buses.first() else { return };
+    let mut next = Next::default();
     loop {
-        let link = context.links.link().await;
+        let link = context.links.of(first).link().await;
         // a link that has just been opened: what Redis holds may be older, or gone
-        let next = match sweep(&context).await {
-            Ok(()) => {
-                told = None;
-                EVERY
-            }
-            // we may lead again
-            Err(Error::NotLeading) => PAUSE,
-            Err(error) => {
-                let class = error.class();
-                if told.replace(class) != Some(class) {
-                    tracing::warn!(class = class.word(), %error, "orphans were not looked for; trying again");
-                }
-                PAUSE
-            }
-        };
+        let next = next.after(sweep(context, buses, &link).await);
         tokio::select! {
             () = link.closed() => {}
             () = tokio::time::sleep(next) => {}
@@ -48,12 +40,42 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-async fn sweep(context: &Context) -> Result<(), Error> {
+async fn of_workers(context: &Context) {
+    let mut next = Next::default();
+    loop {
+        tokio::time::sleep(next.after(sweep_workers(context).await)).await;
+    }
+}
+
+/// When to sweep again. A failure is told once until it passes.
+#[derive(Default)]
+struct Next(Option<Class>);
+
+impl Next {
+    fn after(&mut self, swept: Result<(), Error>) -> Duration {
+        match swept {
+            Ok(()) => {
+                self.0 = None;
+                EVERY
+            }
+            // we may lead again
+            Err(Error::NotLeading) => PAUSE,
+            Err(error) => {
+                let class = error.class();
+                if self.0.replace(class) != Some(class) {
+                    tracing::warn!(class = class.word(), %error, "orphans were not looked for; trying again");
+                }
+                PAUSE
+            }
+        }
+    }
+}
+
+async fn sweep(context: &Context, buses: &[String], link: &Link) -> Result<(), Error> {
     let present = by_uid(&context.store);
-    let link = context.links.current()?;
-    for bus in context.config.settings.buses.keys() {
-        let held = routing::routes(&link, bus).await?;
-        let known = routing::names(&link, bus).await?;
+    for bus in buses {
+        let held = routing::routes(link, bus).await?;
+        let known = routing::names(link, bus).await?;
         let is_unknown = |uid: &str| held.get(uid).is_some_and(|route| !known.contains_key(&route.full_name()));
         for uid in present.keys().filter(|uid| differs(context, bus, uid, &held) || is_unknown(uid)) {
             context.routes.forget(uid);
@@ -68,11 +90,16 @@ async fn sweep(context: &Context) -> Result<(), Error> {
                 continue;
             }
             context.leadership.check()?;
-            let deleted = routing::delete(&link, bus, uid, &key.to_string()).await?;
+            let deleted = routing::delete(link, bus, uid, &key.to_string()).await?;
             context.routes.forget(uid);
             tracing::warn!(destination = %key, uid, bus, backlog = deleted.backlog, "removed from redis: its object is gone");
         }
     }
+    Ok(())
+}
+
+async fn sweep_workers(context: &Context) -> Result<(), Error> {
+    let present = by_uid(&context.store);
     for orphan in context.workers.orphans(|uid| present.contains_key(uid)).await? {
         let key = Key { namespace: orphan.namespace, name: orphan.name };
         if is_gone(context, &key, &orphan.uid).await? {

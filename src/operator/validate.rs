@@ -86,7 +86,9 @@ pub fn validate(
     owner: &str,
     config: &OperatorConfig,
 ) -> Result<Validated, Rejection> {
-    let Resolved { plan, mut route, bus, start } = resolved.map_err(|problems| rejection(&problems))?;
+    let resolved = resolved.map_err(|problems| rejection(&problems))?;
+    let resolved = if config.workers.allow_insecure_tls { resolved } else { resolved.without_insecure_tls() };
+    let Resolved { plan, mut route, bus, start } = resolved;
     let replicas = config.settings.buses.get(&bus).map_or(0, |bus| bus.durability.replicas);
     owner.clone_into(&mut route.owner);
     let plan = match plan {

@@ -85,6 +85,17 @@ pub enum Ordering {
     },
 }
 
+impl Ordering {
+    /// The word of the resource.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Ordering::Strict => "Strict",
+            Ordering::PerKey { .. } => "PerKey",
+            Ordering::Unordered { .. } => "Unordered",
+        }
+    }
+}
+
 /// Most requests in a period, spread evenly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rate {

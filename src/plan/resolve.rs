@@ -28,6 +28,26 @@ pub struct Resolved {
     pub start: Start,
 }
 
+impl Resolved {
+    /// For where the admin does not allow `insecureSkipVerify`: a destination that asks for it gets no plan, so its events wait.
+    pub fn without_insecure_tls(mut self) -> Resolved {
+        let asks = |plan: &Plan| {
+            let Sink::Http(http) = &plan.sink;
+            http.insecure_skip_verify
+        };
+        if self.plan.as_ref().is_ok_and(asks) {
+            let problem = Problem::new(
+                "spec.sink.http.tls.insecureSkipVerify",
+                Reason::InsecureNotAllowed,
+                "not allowed here: trust the receiver's certificate by caBundleRef, or have the admin set --allow-insecure-tls",
+            );
+            self.route.unresolved = Some(Unresolved { reason: problem.reason.to_string(), message: problem.to_string() });
+            self.plan = Err(vec![problem]);
+        }
+        self
+    }
+}
+
 /// Where destinations are run, and what `sink.http.ref` stands for there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Surroundings {
@@ -87,6 +107,8 @@ pub enum Reason {
     ConfigMapNotFound,
     /// Not PEM certificates.
     InvalidCABundle,
+    /// It would accept any certificate, which the admin does not allow.
+    InsecureNotAllowed,
     /// There is no such object as `ref` names.
     RefNotFound,
     /// The API server does not know such a kind of object.

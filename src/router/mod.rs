@@ -20,7 +20,7 @@ use crate::admin::metrics::{Metrics, RouterMetrics};
 use crate::bus::cursor::{self, Loaded, Room, RouteCall, Routed};
 use crate::bus::entry::Entry;
 use crate::bus::lease::{self, Tokens};
-use crate::bus::{Error, Link, RedisUrl, Supervisor};
+use crate::bus::{Error, Link, Servers, Supervisor};
 use crate::event::Sequence;
 use crate::settings::{BusSettings, Settings};
 use crate::shutdown::Shutdown;
@@ -44,7 +44,7 @@ const FULL_PAUSE: Duration = Duration::from_millis(200);
 /// What a router needs.
 pub struct RouterConfig {
     /// Where Redis is.
-    pub redis: RedisUrl,
+    pub servers: Servers,
     /// The buses.
     pub settings: Arc<Settings>,
     /// Tokens of this process.
@@ -55,13 +55,13 @@ pub struct RouterConfig {
 
 /// Routes every bus until told to stop.
 pub async fn run(config: RouterConfig, stop: Shutdown) {
-    let commands = Supervisor::start(config.redis.clone(), "router");
+    let commands = config.servers.connect("router");
     let tasks = config.settings.buses.iter().map(|(name, settings)| {
         let router = Router {
             bus: name.clone(),
             settings: settings.clone(),
-            commands: commands.clone(),
-            blocking: Supervisor::start_blocking(config.redis.clone(), "router-wait", WAIT),
+            commands: commands.of(name).clone(),
+            blocking: Supervisor::start_blocking(config.servers.of(name), "router-wait", WAIT),
             tokens: config.tokens.clone(),
             metrics: config.metrics.router(name),
             stop: stop.clone(),

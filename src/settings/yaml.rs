@@ -1,7 +1,7 @@
 //! `posthorn.yaml`, read strictly: an unknown field, a wrong type or a value out of bounds is an error with its place.
 
 use super::units::{duration, percent, quantity, size};
-use super::{BusSettings, DEFAULT_BUS, Durability, Error, Fsync, Producer, Settings, Size, WhenFull};
+use super::{BusSettings, DEFAULT_BUS, Durability, Error, Fsync, Producer, RedisAddress, Settings, Size, WhenFull};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +32,14 @@ struct RawBus {
     allowed_namespaces: Option<Vec<Text>>,
     #[serde(default)]
     producers: Vec<RawProducer>,
+    redis: Option<RawRedis>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RawRedis {
+    url: Option<Text>,
+    url_file: Option<Text>,
 }
 
 #[derive(Default, Deserialize)]
@@ -119,7 +127,19 @@ impl RawBus {
             durability: durability.check(&at("durability"), preset.durability)?,
             allowed_namespaces: namespaces(self.allowed_namespaces, &at("allowedNamespaces"))?,
             producers: producers(self.producers, &at("producers"), base)?,
+            redis: self.redis.map(|redis| redis.check(&at("redis"), base)).transpose()?,
         })
+    }
+}
+
+impl RawRedis {
+    fn check(self, field: &str, base: &Path) -> Result<RedisAddress, Error> {
+        match (self.url, path(self.url_file, &format!("{field}.urlFile"), base)?) {
+            (Some(url), None) => Ok(RedisAddress::Url(url.value)),
+            (None, Some(file)) => Ok(RedisAddress::File(file)),
+            (Some(url), Some(_)) => Err(Error::at(Some(url.referenced.line()), field, "give url or urlFile, not both")),
+            (None, None) => Err(Error::at(None, field, "needs url, or urlFile (a file with the URL, where it holds a password)")),
+        }
     }
 }
 
@@ -288,6 +308,7 @@ buses:
       signingSecretFile: /run/secrets/checkout
       sourcePrefixes: [/shop/]
       rate: {requests: 100, per: 10s}
+    redis: {urlFile: redis/orders}
 ";
         let settings = read(text).unwrap();
         let expected = BusSettings {
@@ -307,6 +328,7 @@ buses:
                 source_prefixes: vec!["/shop/".to_owned()],
                 rate: Some((100, Duration::from_secs(10))),
             }],
+            redis: Some(RedisAddress::File("/etc/posthorn/redis/orders".into())),
         };
         assert_eq!(settings.buses["orders"], expected);
         assert_eq!(settings.buses["default"], BusSettings::default());
@@ -331,6 +353,8 @@ buses:
             ("buses:\n  default:\n    durability: {replicas: 17}\n", "line 3", "buses.default.durability.replicas"),
             ("buses:\n  default:\n    producers:\n    - name: a\n      bearerTokenFile: ''\n", "line 5", "producers[0].bearerTokenFile"),
             ("buses:\n  default:\n    allowedNamespaces: [Shop]\n", "line 3", "Shop"),
+            ("buses:\n  default:\n    redis: {url: 'redis://a', urlFile: b}\n", "line 3", "not both"),
+            ("buses:\n  default:\n    redis: {}\n", "", "needs url, or urlFile"),
             ("buses: [\n", "line", ""),
         ];
         for (text, line, field) in cases {

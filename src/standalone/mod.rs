@@ -21,4 +21,4 @@ pub mod roles;
 mod run;
 pub mod server;
 
-pub use run::{Error, Options, Started, run};
+pub use run::{Error, Options, Started, run, settings_of};

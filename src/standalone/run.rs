@@ -13,7 +13,9 @@ use crate::admin::{self, Admin, Gate, Metrics, Readiness};
 use crate::bus::append::Appender;
 
 use crate::bus::lease::{TokenFileError, Tokens};
-use crate::bus::{BadUrl, RedisUrl, Supervisor, safety};
+use crate::bus::safety::Unsafe;
+use crate::bus::servers::{self, BadServer};
+use crate::bus::{BadUrl, Links, RedisUrl, Servers};
 use crate::ingest::{self, IngestConfig};
 use crate::router::{self, RouterConfig};
 use crate::settings::{self, Settings};
@@ -49,6 +51,8 @@ pub struct Options {
     pub unsafe_storage: bool,
     /// How often the head of a halted destination is probed. Default 5 min.
     pub halt_probe: Duration,
+    /// Whether a destination may accept any certificate of its receiver. Default false.
+    pub allow_insecure_tls: bool,
 }
 
 /// What is told once it runs.
@@ -107,9 +111,12 @@ pub enum Error {
     /// The URL of Redis is none.
     #[error(transparent)]
     Redis(#[from] BadUrl),
+    /// The Redis of a bus cannot be used.
+    #[error(transparent)]
+    BadServer(#[from] BadServer),
     /// Redis would lose events that were accepted.
     #[error(transparent)]
-    Unsafe(#[from] safety::Unsafe),
+    Unsafe(#[from] Unsafe),
     /// A role ended by itself.
     #[error(transparent)]
     Ended(#[from] Ended),
@@ -121,7 +128,7 @@ pub enum Error {
 /// If it cannot start, or a role ended by itself.
 pub async fn run(options: Options, shutdown: Shutdown, started: impl FnOnce(&Started)) -> Result<(), Error> {
     let folder = options.folder.canonicalize().map_err(|source| Error::Folder { path: options.folder.clone(), source })?;
-    let settings = Arc::new(read_settings(&folder)?);
+    let settings = Arc::new(settings_of(&folder)?);
     let data_dir = DataDir::open(&options.data_dir)?;
     let ports = Ports::open(&options).await?;
     let (server, redis) = match &options.redis {
@@ -141,8 +148,11 @@ pub async fn run(options: Options, shutdown: Shutdown, started: impl FnOnce(&Sta
     outcome
 }
 
-/// The settings of the folder; defaults if it has none.
-fn read_settings(folder: &Path) -> Result<Settings, settings::Error> {
+/// The settings of a folder; defaults if it has none.
+///
+/// # Errors
+/// If they cannot be read, or are wrong.
+pub fn settings_of(folder: &Path) -> Result<Settings, settings::Error> {
     let file = folder.join(folder::read::SETTINGS_FILE);
     if file.symlink_metadata().is_ok() { Settings::read(&file) } else { Ok(Settings::default()) }
 }
@@ -176,6 +186,7 @@ struct Standalone<'a> {
 impl Standalone<'_> {
     async fn run(self, ports: Ports, started: impl FnOnce(&Started)) -> Result<(), Error> {
         let redis: RedisUrl = self.redis.parse()?;
+        let servers = Servers::new(&redis, &self.settings)?.checked(&self.settings, self.options.unsafe_storage);
         let (listen, admin_listen) = (local(&ports.events), local(&ports.admin));
         let admin = Admin { readiness: Readiness::default(), metrics: Metrics::new() };
         // All from the beginning: a gate that is made later would let readiness through before it.
@@ -185,11 +196,11 @@ impl Standalone<'_> {
         // Begins first, to show what the start waits for, and ends last.
         let end_admin = Shutdown::new();
         let admin_task = tokio::spawn(admin::serve(ports.admin, admin.clone(), end_admin.clone()));
-        let supervisor = Supervisor::start(redis.clone(), "control");
-        if !self.wait_until_safe(&supervisor, &admin.readiness.gate("storage")).await? {
+        let links = servers.connect("control");
+        if !self.wait_until_safe(&servers, &admin.readiness.gate("storage")).await? {
             return Ok(());
         }
-        let (mut roles, destinations) = self.start(ports.events, &redis, supervisor, &admin)?;
+        let (mut roles, destinations) = self.start(ports.events, &servers, links, &admin)?;
         roles.start("admin", move || end_admin.begin(), admin_task);
         self.write_instance(listen, admin_listen)?;
         info!(%listen, %admin_listen, folder = %self.folder.display(), data_dir = %self.data_dir.path().display(), %redis, destinations, "running");
@@ -198,10 +209,10 @@ impl Standalone<'_> {
     }
 
     /// Waits for Redis and checks that it keeps what it accepts; false if `shutdown` came first.
-    async fn wait_until_safe(&self, supervisor: &Supervisor, gate: &Gate) -> Result<bool, Error> {
+    async fn wait_until_safe(&self, servers: &Servers, gate: &Gate) -> Result<bool, Error> {
         gate.set_waiting("no connection to redis yet");
         tokio::select! {
-            safe = safety::require(supervisor, self.settings.declared_fsync(), self.options.unsafe_storage) => safe?,
+            safe = servers::require(servers) => safe?,
             () = self.shutdown.begun() => return Ok(false),
         }
         gate.set_ready();
@@ -209,7 +220,7 @@ impl Standalone<'_> {
     }
 
     /// Starts the roles in the order in which they shall end; also tells how many destinations there are.
-    fn start(&self, events: TcpListener, redis: &RedisUrl, supervisor: Supervisor, admin: &Admin) -> Result<(Roles, usize), Error> {
+    fn start(&self, events: TcpListener, servers: &Servers, links: Links, admin: &Admin) -> Result<(Roles, usize), Error> {
         let tokens = Arc::new(Tokens::open(self.data_dir.path())?);
         let (identity, records) = (Identity::load(self.data_dir)?, Records::load(self.data_dir)?);
         let end_control = Shutdown::new();
@@ -218,15 +229,17 @@ impl Standalone<'_> {
             .map_err(|source| Error::Folder { path: self.folder.clone(), source })?;
         let destinations = contents.borrow().objects.keys().filter(|key| key.kind == Kind::EventDestination).count();
         let gate = admin.readiness.gate("destinations");
-        let (control, plans) =
-            Control::new(supervisor, Arc::clone(&self.settings), identity, (records, KeptPlans::of(self.data_dir)), contents, gate);
+        let (mut control, plans) =
+            Control::new(links, Arc::clone(&self.settings), identity, (records, KeptPlans::of(self.data_dir)), contents, gate);
+        let allow_insecure_tls = self.options.allow_insecure_tls;
+        control.allow_insecure_tls(allow_insecure_tls);
         let mut roles = Roles::default();
         let end = Shutdown::new();
         let ingest = ingest::serve(
             IngestConfig::default(),
             events,
             Arc::clone(&self.settings),
-            Appender::start(redis.clone()),
+            servers.map(|server| Appender::start(server)),
             Arc::clone(&admin.metrics),
             admin.readiness.clone(),
             end.clone(),
@@ -235,7 +248,7 @@ impl Standalone<'_> {
 
         let end = Shutdown::new();
         let config = RouterConfig {
-            redis: redis.clone(),
+            servers: servers.clone(),
             settings: Arc::clone(&self.settings),
             tokens: Arc::clone(&tokens),
             metrics: Arc::clone(&admin.metrics),
@@ -245,9 +258,9 @@ impl Standalone<'_> {
 
         let end = Shutdown::new();
         let config = WorkerConfig {
-            redis: redis.clone(),
+            servers: servers.clone(),
             plans,
-            sink: SinkContext::new(Policy::standalone()),
+            sink: SinkContext { allow_insecure_tls, ..SinkContext::new(Policy::standalone()) },
             probe: self.options.halt_probe,
             tokens,
             metrics: Arc::clone(&admin.metrics),

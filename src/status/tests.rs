@@ -60,6 +60,7 @@ fn each_state_of_a_worker_is_shown_as_the_design_says() {
         (running("RateLimited"), route(), ["True Ready", "True WorkerRuns", "True RateLimited"]),
         (running("Retrying"), route(), ["True Ready", "True WorkerRuns", "False Retrying"]),
         (running("Blocked"), route(), ["False Blocked", "True WorkerRuns", "False Blocked"]),
+        (running("KeyBacklogFull"), route(), ["False KeyBacklogFull", "True WorkerRuns", "False KeyBacklogFull"]),
         (running("Halted"), route(), ["False Halted", "True WorkerRuns", "False Halted"]),
         (running("Suspended"), suspended.clone(), ["True Ready", "True WorkerRuns", "False Suspended"]),
         (running("Idle"), closed.clone(), ["False Draining", "True WorkerRuns", "True Draining"]),

@@ -113,6 +113,14 @@ pub enum Class {
     ClientError,
     /// The address policy forbids the receiver's address; no packet left, so no attempt was made.
     AddressDenied,
+    /// The token endpoint refuses the credentials, or gives no token that can be used.
+    TokenRefused,
+    /// The token endpoint cannot be reached, or is in trouble.
+    TokenUnavailable,
+    /// The receiver asked to halt the destination ([`Directive::Halt`]).
+    HaltedByReceiver,
+    /// The receiver asked to give the event up ([`Directive::Bury`]).
+    BuriedByReceiver,
     /// The event waited longer than `maxEventAge`.
     Expired,
     /// A person skipped it.
@@ -138,7 +146,7 @@ pub enum Level {
 
 impl Class {
     /// Every class.
-    pub const ALL: [Class; 29] = [
+    pub const ALL: [Class; 33] = [
         Class::DnsFailed,
         Class::ConnectionRefused,
         Class::ConnectionFailed,
@@ -163,6 +171,10 @@ impl Class {
         Class::Unprocessable,
         Class::ClientError,
         Class::AddressDenied,
+        Class::TokenRefused,
+        Class::TokenUnavailable,
+        Class::HaltedByReceiver,
+        Class::BuriedByReceiver,
         Class::Expired,
         Class::Skipped,
         Class::WorkerDied,
@@ -197,12 +209,21 @@ impl Class {
             Class::Unprocessable => "Unprocessable",
             Class::ClientError => "ClientError",
             Class::AddressDenied => "AddressDenied",
+            Class::TokenRefused => "TokenRefused",
+            Class::TokenUnavailable => "TokenUnavailable",
+            Class::HaltedByReceiver => "HaltedByReceiver",
+            Class::BuriedByReceiver => "BuriedByReceiver",
             Class::Expired => "Expired",
             Class::Skipped => "Skipped",
             Class::WorkerDied => "WorkerDied",
             Class::Undecodable => "Undecodable",
             Class::Internal => "Internal",
         }
+    }
+
+    /// Whether it speaks of one event: of a batch, others may be delivered.
+    pub fn is_of_the_event(self) -> bool {
+        self.level() == Level::Event || matches!(self, Class::BuriedByReceiver | Class::Undecodable)
     }
 
     /// Whom it speaks against.
@@ -224,16 +245,23 @@ impl Class {
             | Class::Gone
             | Class::TooEarly
             | Class::TooManyRequests
-            | Class::ServerError => Level::Destination,
+            | Class::ServerError
+            | Class::TokenRefused
+            | Class::TokenUnavailable
+            | Class::HaltedByReceiver => Level::Destination,
             Class::BadRequest
             | Class::PayloadTooLarge
             | Class::UriTooLong
             | Class::UnsupportedMediaType
             | Class::Unprocessable
             | Class::ClientError => Level::Event,
-            Class::AddressDenied | Class::Expired | Class::Skipped | Class::WorkerDied | Class::Undecodable | Class::Internal => {
-                Level::Other
-            }
+            Class::AddressDenied
+            | Class::BuriedByReceiver
+            | Class::Expired
+            | Class::Skipped
+            | Class::WorkerDied
+            | Class::Undecodable
+            | Class::Internal => Level::Other,
         }
     }
 }
@@ -254,6 +282,34 @@ impl FromStr for Class {
 
     fn from_str(name: &str) -> Result<Class, UnknownClass> {
         Class::ALL.into_iter().find(|class| class.as_str() == name).ok_or_else(|| UnknownClass(name.to_owned()))
+    }
+}
+
+/// What a receiver asks for by the header `posthorn-directive` of an answer that is not 2xx. It goes before the status code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Directive {
+    /// Give this event up now.
+    Bury,
+    /// Halt the destination now.
+    Halt,
+}
+
+impl Directive {
+    /// Reads the value of the header; `None` if it is no directive.
+    pub fn parse(value: &str) -> Option<Directive> {
+        let is = |word: &str| value.trim().eq_ignore_ascii_case(word);
+        if is("bury") {
+            return Some(Directive::Bury);
+        }
+        is("halt").then_some(Directive::Halt)
+    }
+
+    /// What follows from it.
+    pub fn class(self) -> Class {
+        match self {
+            Directive::Bury => Class::BuriedByReceiver,
+            Directive::Halt => Class::HaltedByReceiver,
+        }
     }
 }
 
@@ -315,6 +371,17 @@ mod tests {
     fn what_is_no_final_status_code_is_an_invalid_response() {
         for code in [0, 100, 101, 199, 600, 999] {
             assert_eq!(classify(code), Class::InvalidResponse, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_directive_is_one_word_in_any_case() {
+        for value in ["bury", " Bury ", "BURY"] {
+            assert_eq!(Directive::parse(value), Some(Directive::Bury), "{value}");
+        }
+        assert_eq!(Directive::parse("halt"), Some(Directive::Halt));
+        for value in ["", "bury it", "bury, halt", "retry"] {
+            assert_eq!(Directive::parse(value), None, "{value}");
         }
     }
 

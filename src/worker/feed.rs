@@ -1,27 +1,28 @@
-//! What a lane has read ahead, what it has yet to settle, and the lease that entitles it to both.
+//! What a destination has read ahead, what it has yet to settle, and the lease that entitles it to both.
 //!
 //! Nothing here waits for Redis between two events: reading ahead, settling and renewing go on while a request is under way.
 
 use super::clock::{self, RedisClock};
 use super::held::Held;
+use super::lanes::{Key, Lanes, Most, Order};
 use crate::bus::lease::{MARGIN, Renewed, TTL};
 use crate::bus::queue::{Answered, Owed, Settled, Tenure};
 use crate::bus::routing::Ask;
 use crate::bus::{Error, Supervisor};
 use crate::event::Sequence;
+use crate::event::json;
 use crate::failpoint;
+use crate::plan::{Format, Ordering, Plan, Sink};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Events read ahead, and about how many bytes of them.
-const AHEAD: usize = 64;
+/// Read ahead at once, about; where many events make one request, so much for each.
 const AHEAD_BYTES: usize = 256 << 10;
-/// Successes that a crash may repeat: so many, and none older than this.
+/// Successes that a crash may repeat: so many, or twice as many as may be sent at once, and none older than this.
 const UNSETTLED: usize = 64;
 const UNSETTLED_AGE: Duration = Duration::from_secs(5);
 /// While requests follow each other, so many successes or so much time make one settlement: one for each would double the trips to Redis.
@@ -53,19 +54,71 @@ pub struct Barrier {
     pub replicas: u32,
 }
 
+/// How a plan wants its events: in which lanes, in which requests.
+struct Shape {
+    /// `PerKey`: the attribute that says the lane.
+    key: Option<String>,
+    /// Requests are batches.
+    batch: bool,
+    /// Bytes read at once, about.
+    bytes: usize,
+}
+
+impl Shape {
+    fn of(plan: &Plan) -> (Shape, Lanes<Held>) {
+        let (order, key, most_flying) = match &plan.ordering {
+            Ordering::Strict => (Order::Strict, None, 1),
+            Ordering::PerKey { key_attribute, max_in_flight } => (Order::PerKey, Some(key_attribute.clone()), *max_in_flight),
+            Ordering::Unordered { max_in_flight } => (Order::Unordered, None, *max_in_flight),
+        };
+        let Sink::Http(http) = &plan.sink;
+        let most = http.batch.filter(|_| http.format == Format::Batch).map_or(Most::ONE, |batch| Most {
+            events: batch.max_events.max(1),
+            bytes: batch.max_bytes,
+            wait: u64::try_from(batch.max_wait.as_millis()).unwrap_or(u64::MAX),
+        });
+        let bytes = AHEAD_BYTES.max(usize::try_from(most.bytes).unwrap_or(usize::MAX));
+        (Shape { key, batch: http.format == Format::Batch, bytes }, Lanes::new(order, most_flying as usize, most))
+    }
+
+    fn key(&self, held: &Held) -> Key {
+        let value = self.key.as_ref().and_then(|name| held.event.as_ref().ok()?.attributes.get(name));
+        value.map_or(Key::Common, |value| Key::Value(value.into()))
+    }
+
+    /// What it adds to a batch: a bracket of the whole or a comma goes with each. One that cannot be encoded goes alone, and fails alone.
+    fn weigh(&self, held: &mut Held) {
+        let Some(event) = held.event.as_ref().ok().filter(|_| self.batch) else { return };
+        match json::structured(event, held.id) {
+            Ok(body) => held.weight = body.len() as u64 + 1,
+            Err(_) => held.single = true,
+        }
+    }
+}
+
+/// Entries that were read again, and those that are gone.
+type Fetched = Answered<(Vec<Owed>, Vec<Sequence>)>;
+
 type Pending<T> = Option<BoxFuture<'static, Result<T, Error>>>;
 
 /// See the module.
 pub struct Feed {
     tenure: Tenure,
     wake: Arc<Notify>,
-    queue: VecDeque<Held>,
-    taken: Option<Sequence>,
+    /// What is held.
+    pub lanes: Lanes<Held>,
+    shape: Shape,
     after: Sequence,
-    has_read: bool,
+    /// What was read so far had been read before.
+    pending_until: Sequence,
     /// There is or may be more to read.
     more: bool,
+    /// Events asked for at once.
+    asked: usize,
     reading: Pending<Answered<Vec<Owed>>>,
+    fetching: Pending<Fetched>,
+    /// So many were held after the last read that no more are.
+    full: bool,
     unsettled: Vec<Settled>,
     unsettled_since: Option<Instant>,
     flushing: bool,
@@ -87,16 +140,20 @@ pub struct Feed {
 
 impl Feed {
     /// A feed of a queue whose lease was asked for at `asked` (timers' clock, boot clock).
-    pub fn new(tenure: Tenure, wake: Arc<Notify>, asked: (Instant, Duration), clock: RedisClock) -> Feed {
+    pub fn new(plan: &Plan, tenure: Tenure, wake: Arc<Notify>, asked: (Instant, Duration), clock: RedisClock) -> Feed {
+        let (shape, lanes) = Shape::of(plan);
         Feed {
             tenure,
             wake,
-            queue: VecDeque::new(),
-            taken: None,
+            lanes,
+            shape,
             after: Sequence::ZERO,
-            has_read: false,
+            pending_until: Sequence::ZERO,
             more: true,
+            asked: 0,
             reading: None,
+            fetching: None,
+            full: false,
             unsettled: Vec::new(),
             unsettled_since: None,
             flushing: false,
@@ -135,80 +192,47 @@ impl Feed {
         self.clock
     }
 
-    /// The first event of the lane.
-    pub fn head(&self) -> Option<&Held> {
-        self.queue.front()
-    }
-
-    /// The first event of the lane.
-    pub fn head_mut(&mut self) -> Option<&mut Held> {
-        self.queue.front_mut()
-    }
-
-    /// Takes the first event out, to be sent.
-    pub fn take(&mut self) -> Option<Held> {
-        let head = self.queue.pop_front();
-        self.taken = head.as_ref().map(|head| head.id);
-        head
-    }
-
-    /// The event that was taken stays first.
-    pub fn put_back(&mut self, held: Held) {
-        self.taken = None;
-        self.queue.push_front(held);
-    }
-
-    /// The event that was taken is gone, buried or dropped: replicas must know before a receiver sees past it.
-    pub fn forget_taken(&mut self) {
-        self.taken = None;
-        self.unconfirm();
-    }
-
-    /// IDs that were read and had trouble.
-    pub fn troubled(&self) -> Vec<Sequence> {
-        self.queue.iter().filter(|held| held.attempts > 0).map(|held| held.id).collect()
-    }
-
-    /// All read events have all their attempts again.
-    pub fn reset(&mut self) {
-        self.queue.iter_mut().for_each(Held::start_over);
-    }
-
-    /// Events that wait, as far as known.
-    pub fn backlog(&self) -> u64 {
-        self.backlog.max((self.queue.len() + usize::from(self.taken.is_some())) as u64)
-    }
-
-    /// Whether a request may start: the lease is ours and the window of unsettled successes is open.
-    pub fn may_start(&self) -> bool {
-        let old = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() > UNSETTLED_AGE);
-        clock::boot() < self.until.1
-            && !self.unconfirmed
-            && self.confirming.is_none()
-            && self.unsettled.len() + self.in_settle.len() < UNSETTLED
-            && !old(self.unsettled_since)
-            && !old(self.settle_since)
-    }
-
-    /// The event that was taken was delivered.
+    /// The event that was sent is delivered.
     pub fn settle(&mut self, settled: Settled) {
-        self.taken = None;
+        self.lanes.finish(settled.id, true);
         self.unsettled.push(settled);
         self.unsettled_since.get_or_insert_with(Instant::now);
         self.backlog = self.backlog.saturating_sub(1);
     }
 
-    /// Waits until what is owed was read for the first time.
-    ///
-    /// # Errors
-    /// Why the tenure is over.
-    pub async fn fill(&mut self) -> Result<(), String> {
-        while !self.has_read {
-            if let News::Lost(why) = self.news().await {
-                return Err(why);
-            }
-        }
-        Ok(())
+    /// The event that was sent waits again.
+    pub fn put_back(&mut self, held: Held) {
+        self.lanes.put_back(self.clock.now(), held);
+    }
+
+    /// The event that was sent is gone, buried or dropped: replicas must know before a receiver sees past it.
+    pub fn forget(&mut self, id: Sequence) {
+        self.lanes.finish(id, false);
+        self.unconfirm();
+    }
+
+    /// Events that wait, as far as known.
+    pub fn backlog(&self) -> u64 {
+        self.backlog.max(self.lanes.len() as u64)
+    }
+
+    /// Whether more wait than are held, and no more are read.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Whether something may be sent: the lease is ours, and the replicas have what was read.
+    pub fn may_send(&self) -> bool {
+        clock::boot() < self.until.1 && !self.unconfirmed && self.confirming.is_none()
+    }
+
+    /// Whether a request may start: something may be sent, and the window of unsettled successes is open.
+    pub fn may_start(&self) -> bool {
+        let old = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() > UNSETTLED_AGE);
+        self.may_send()
+            && self.unsettled.len() + self.in_settle.len() + self.lanes.flying() < UNSETTLED.max(2 * self.lanes.most_flying())
+            && !old(self.unsettled_since)
+            && !old(self.settle_since)
     }
 
     /// Waits until every success is settled.
@@ -241,6 +265,10 @@ impl Feed {
                     self.reading = None;
                     return self.read(answer);
                 }
+                answer = ready(&mut self.fetching) => {
+                    self.fetching = None;
+                    return self.fetched(answer);
+                }
                 answer = ready(&mut self.settling) => {
                     self.settling = None;
                     return self.settled(answer);
@@ -270,12 +298,8 @@ impl Feed {
             let tenure = self.tenure.clone();
             self.settling = Some(async move { tenure.settle(&batch).await }.boxed());
         }
-        if self.reading.is_none() && self.more && self.queue.len() <= AHEAD / 2 {
-            self.more = false;
-            let (tenure, after, held) = (self.tenure.clone(), self.after, self.held());
-            let max = AHEAD - self.queue.len();
-            self.reading = Some(async move { tenure.read(after, max, AHEAD_BYTES, held).await }.boxed());
-        }
+        self.read_ahead();
+        self.fetch();
         if self.renewing.is_none() && Instant::now() >= self.renew_at {
             self.renewal_sent = (Instant::now(), clock::boot());
             self.renew_at = self.renewal_sent.0 + LOOK;
@@ -283,6 +307,25 @@ impl Feed {
             self.renewing = Some(async move { tenure.renew().await }.boxed());
         }
         self.confirm();
+    }
+
+    fn read_ahead(&mut self) {
+        let max = if self.reading.is_none() && self.more { self.lanes.room() } else { 0 };
+        if max > 0 {
+            self.more = false;
+            self.asked = max;
+            let (tenure, after, bytes, held) = (self.tenure.clone(), self.after, self.shape.bytes, self.held());
+            self.reading = Some(async move { tenure.read(after, max, bytes, held).await }.boxed());
+        }
+    }
+
+    /// Reads bodies again that were not kept.
+    fn fetch(&mut self) {
+        let ids = if self.fetching.is_none() { self.lanes.lacking() } else { Vec::new() };
+        if !ids.is_empty() {
+            let (tenure, bytes) = (self.tenure.clone(), self.shape.bytes);
+            self.fetching = Some(async move { tenure.fetch(&ids, bytes).await }.boxed());
+        }
     }
 
     /// Asks the replicas on a connection of its own; waits for that connection, and a moment where it fails.
@@ -318,7 +361,7 @@ impl Feed {
     /// When the successes so far are settled: at once where nothing is sent, so that what is seen from outside is exact.
     fn settle_at(&self) -> Option<Instant> {
         let since = self.unsettled_since?;
-        let now = self.taken.is_none() || self.flushing || self.unsettled.len() >= SETTLE_AT;
+        let now = self.lanes.flying() == 0 || self.flushing || self.unsettled.len() >= SETTLE_AT;
         Some(if now { since } else { since + SETTLE_AFTER })
     }
 
@@ -330,32 +373,57 @@ impl Feed {
     }
 
     fn held(&self) -> usize {
-        self.queue.len() + usize::from(self.taken.is_some()) + self.unsettled.len() + self.in_settle.len()
+        self.lanes.len() + self.unsettled.len() + self.in_settle.len()
     }
 
-    /// Whether an event is sent, or delivered and not yet settled.
-    fn is_under_way(&self, id: Sequence) -> bool {
-        self.taken == Some(id) || self.in_settle.contains(&id) || self.unsettled.iter().any(|settled| settled.id == id)
+    /// Whether an event is delivered and not yet settled.
+    fn is_delivered(&self, id: Sequence) -> bool {
+        self.in_settle.contains(&id) || self.unsettled.iter().any(|settled| settled.id == id)
+    }
+
+    fn held_of(&mut self, owed: Owed) -> Held {
+        let mut held = Held::new(owed);
+        held.counted |= held.id <= self.pending_until;
+        self.shape.weigh(&mut held);
+        held
     }
 
     /// Takes an event that was read into its place. One that is held already comes again where someone moved the group.
     fn hold(&mut self, owed: Owed) {
         let id = owed.entry.sequence;
         self.after = self.after.max(id);
-        let place = self.queue.partition_point(|held| held.id < id);
-        if self.queue.get(place).is_none_or(|held| held.id != id) && !self.is_under_way(id) {
-            self.queue.insert(place, Held::new(owed));
+        if owed.pending {
+            self.pending_until = self.pending_until.max(id);
+        }
+        if !self.lanes.contains(id) && !self.is_delivered(id) {
+            let held = self.held_of(owed);
+            self.lanes.insert(self.clock.now(), self.shape.key(&held), held);
         }
     }
 
     /// A wake-up tells of new events, or of a request of a person.
     fn woken(&mut self) {
-        if self.queue.len() <= AHEAD / 2 {
-            self.more = true;
-        }
-        if !self.queue.is_empty() {
+        self.more = true;
+        if !self.lanes.is_empty() {
             self.renew_at = Instant::now();
         }
+    }
+
+    fn fetched(&mut self, answer: Result<Fetched, Error>) -> News {
+        let (entries, gone) = match answer {
+            Ok(Answered::Done(answer)) => answer,
+            Ok(_) => return fenced(),
+            Err(error) => return News::Lost(error.to_string()),
+        };
+        for owed in entries {
+            let held = self.held_of(owed);
+            self.lanes.restore(held.id, Some(held));
+        }
+        if !gone.is_empty() {
+            self.unconfirm();
+        }
+        gone.into_iter().for_each(|id| self.lanes.restore(id, None));
+        News::Progress
     }
 
     fn settled(&mut self, answer: Result<Answered<u64>, Error>) -> News {
@@ -376,17 +444,17 @@ impl Feed {
             Err(error) => return News::Lost(error.to_string()),
         };
         let bytes: usize = entries.iter().map(|owed| owed.entry.size()).sum();
-        self.more = entries.len() >= AHEAD / 2 || bytes >= AHEAD_BYTES;
+        self.more |= entries.len() >= self.asked || bytes >= self.shape.bytes;
         if entries.is_empty() {
             // the wake-up was for something else
             self.renew_at = self.renew_at.min(Instant::now() + LOOK / 10);
         }
-        self.has_read = true;
         if !entries.is_empty() {
             self.unconfirm();
         }
         entries.into_iter().for_each(|owed| self.hold(owed));
         self.backlog = self.backlog.max(self.held() as u64);
+        self.full = self.more && self.lanes.is_full();
         News::Progress
     }
 

@@ -19,7 +19,7 @@ pub const DEFAULT_PROBE: Duration = Duration::from_secs(300);
 /// Why a destination is halted; stored in Redis as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HaltReason {
-    /// 401, 403 or 407, listed in `haltOnStatusCodes`.
+    /// 401, 403 or 407, listed in `haltOnStatusCodes`; or the token endpoint refuses the credentials, where 401 is listed.
     AuthRejected,
     /// 410: the receiver wants no more; never probed.
     Gone,
@@ -31,17 +31,20 @@ pub enum HaltReason {
     EventsRefused,
     /// The address policy forbids the receiver's address.
     AddressDenied,
+    /// The receiver asked for it by the header `posthorn-directive`.
+    AskedByReceiver,
 }
 
 impl HaltReason {
     /// Every reason.
-    pub const ALL: [HaltReason; 6] = [
+    pub const ALL: [HaltReason; 7] = [
         HaltReason::AuthRejected,
         HaltReason::Gone,
         HaltReason::StatusCode,
         HaltReason::DestinationFailing,
         HaltReason::EventsRefused,
         HaltReason::AddressDenied,
+        HaltReason::AskedByReceiver,
     ];
 
     /// The name that Redis and the status show.
@@ -53,6 +56,7 @@ impl HaltReason {
             HaltReason::DestinationFailing => "DestinationFailing",
             HaltReason::EventsRefused => "EventsRefused",
             HaltReason::AddressDenied => "AddressDenied",
+            HaltReason::AskedByReceiver => "AskedByReceiver",
         }
     }
 
@@ -75,7 +79,12 @@ pub fn at_once(failure: &Failure, halt_on: &[u16]) -> Option<HaltReason> {
     let listed = failure.code.is_some_and(|code| halt_on.contains(&code));
     match failure.class {
         Class::AddressDenied => Some(HaltReason::AddressDenied),
+        Class::HaltedByReceiver => Some(HaltReason::AskedByReceiver),
+        // the receiver speaks of this event, whatever its status code
+        Class::BuriedByReceiver => None,
         Class::Gone => Some(HaltReason::Gone),
+        // without a token the receiver would answer 401
+        Class::TokenRefused if halt_on.contains(&401) => Some(HaltReason::AuthRejected),
         Class::AuthRejected if listed => Some(HaltReason::AuthRejected),
         _ if listed => Some(HaltReason::StatusCode),
         _ => None,
@@ -134,6 +143,25 @@ mod tests {
     fn gone_and_a_denied_address_halt_even_if_not_listed() {
         assert_eq!(at_once(&answered(410), &[]), Some(HaltReason::Gone));
         assert_eq!(at_once(&Failure::new(Class::AddressDenied, ""), &[]), Some(HaltReason::AddressDenied));
+    }
+
+    #[test]
+    fn a_directive_goes_before_the_status_code() {
+        let listed = [401, 403, 410, 500];
+        for code in [400, 401, 410, 500, 503] {
+            let said = |class| Failure::new(class, "").with_code(code);
+            assert_eq!(at_once(&said(Class::HaltedByReceiver), &listed), Some(HaltReason::AskedByReceiver), "{code}");
+            assert_eq!(at_once(&said(Class::BuriedByReceiver), &listed), None, "{code}");
+        }
+        assert!(HaltReason::AskedByReceiver.next_probe(DEFAULT_PROBE, 0.5).is_some());
+    }
+
+    #[test]
+    fn refused_credentials_halt_like_a_401() {
+        let refused = Failure::new(Class::TokenRefused, "");
+        assert_eq!(at_once(&refused, &[401]), Some(HaltReason::AuthRejected));
+        assert_eq!(at_once(&refused, &[403, 410]), None);
+        assert_eq!(at_once(&Failure::new(Class::TokenUnavailable, ""), &[401]), None);
     }
 
     #[test]

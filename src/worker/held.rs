@@ -1,6 +1,7 @@
 //! An event that a lane owes, with the trouble it had.
 
 use super::attempt::Failure;
+use super::lanes::Body;
 use crate::bus::entry::BadEntry;
 use crate::bus::queue::Owed;
 use crate::event::{Event, Sequence};
@@ -26,6 +27,12 @@ pub struct Held {
     pub failure: Option<Failure>,
     /// When it may be tried, by the clock of Redis; 0 for now.
     pub next: u64,
+    /// When it says that it is of no more use (`expirytime`), milliseconds since the epoch.
+    pub expires: Option<u64>,
+    /// Bytes that it adds to a batch; 0 where there are none.
+    pub weight: u64,
+    /// It is sent alone: a batch with it was refused.
+    pub single: bool,
 }
 
 impl Held {
@@ -33,9 +40,11 @@ impl Held {
     pub fn new(owed: Owed) -> Held {
         let trial = owed.trial.unwrap_or_default();
         let class = trial.class.as_deref().and_then(|class| class.parse().ok());
+        let event = owed.entry.event();
+        let expires = event.as_ref().ok().and_then(|event| expires(event.attributes.get("expirytime")?));
         Held {
             id: owed.entry.sequence,
-            event: owed.entry.event(),
+            event,
             size: owed.entry.size(),
             redriven: owed.entry.field("orig").is_some(),
             attempts: trial.n,
@@ -44,16 +53,54 @@ impl Held {
             failure: class.map(|class| Failure { code: trial.code, ..Failure::new(class, trial.msg) }),
             // whole milliseconds, never negative
             next: trial.next as u64,
+            expires,
+            weight: 0,
+            single: false,
         }
-    }
-
-    /// It has all its attempts again, and may be tried at once.
-    pub fn start_over(&mut self) {
-        (self.attempts, self.next, self.failure) = (0, 0, None);
     }
 
     /// The `id` of the event, for failpoints.
     pub fn key(&self) -> &str {
         self.event.as_ref().map_or("", |event| event.attributes.id())
+    }
+}
+
+/// RFC 3339, as the CloudEvents extension says; what is not a time says nothing.
+fn expires(text: &str) -> Option<u64> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    Some(u64::try_from(time.as_millisecond()).unwrap_or(0))
+}
+
+impl Body for Held {
+    fn id(&self) -> Sequence {
+        self.id
+    }
+
+    fn next(&self) -> u64 {
+        self.next
+    }
+
+    fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    fn is_single(&self) -> bool {
+        self.single || self.suspect || self.event.is_err()
+    }
+
+    fn make_single(&mut self) {
+        self.single = true;
+    }
+
+    fn start_over(&mut self) {
+        (self.attempts, self.next, self.failure) = (0, 0, None);
     }
 }

@@ -15,14 +15,16 @@ pub mod guard;
 pub mod halt;
 pub mod held;
 pub mod lane;
+pub mod lanes;
 pub mod plans;
+pub mod rate;
 pub mod retry;
 pub mod sink;
 
 use crate::admin::Metrics;
 use crate::bus::lease::Tokens;
 use crate::bus::wake::Wakes;
-use crate::bus::{RedisUrl, Supervisor};
+use crate::bus::{PerServer, Server, Servers, Supervisor};
 use crate::plan::Plan;
 use crate::shutdown::Shutdown;
 use plans::Plans;
@@ -37,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 /// What a worker needs.
 pub struct WorkerConfig {
     /// Where Redis is.
-    pub redis: RedisUrl,
+    pub servers: Servers,
     /// What to run, as it changes.
     pub plans: Plans,
     /// What all sinks share.
@@ -50,7 +52,7 @@ pub struct WorkerConfig {
     pub metrics: Arc<Metrics>,
 }
 
-/// What all lanes of a process share.
+/// What all lanes of a process on one server share.
 pub struct LaneContext {
     /// The one command connection.
     pub links: Supervisor,
@@ -66,14 +68,14 @@ pub struct LaneContext {
     pub alone: Arc<Semaphore>,
     /// Where lanes count.
     pub metrics: Arc<Metrics>,
-    redis: RedisUrl,
+    server: Server,
     barrier: OnceLock<Supervisor>,
 }
 
 impl LaneContext {
     /// The connection for waiting on replicas and for nothing else; there is none until a lane asks for it.
     pub fn barrier(&self) -> Supervisor {
-        self.barrier.get_or_init(|| Supervisor::start_blocking(self.redis.clone(), "barrier", feed::BARRIER)).clone()
+        self.barrier.get_or_init(|| Supervisor::start_blocking(&self.server, "barrier", feed::BARRIER)).clone()
     }
 }
 
@@ -86,22 +88,25 @@ struct Running {
 /// Runs a lane for each plan until told to stop; then lanes finish or end their requests, settle and give their leases back.
 pub async fn run(config: WorkerConfig, stop: Shutdown) {
     let mut plans = config.plans;
-    let context = Arc::new(LaneContext {
-        links: Supervisor::start(config.redis.clone(), "worker"),
-        wakes: Wakes::start(config.redis.clone()),
-        tokens: config.tokens,
-        sink: config.sink,
-        probe: config.probe,
-        alone: Arc::new(Semaphore::new(1)),
-        metrics: config.metrics,
-        redis: config.redis,
-        barrier: OnceLock::new(),
+    let alone = Arc::new(Semaphore::new(1));
+    let contexts = config.servers.map(|server| {
+        Arc::new(LaneContext {
+            links: Supervisor::start(server, "worker"),
+            wakes: Wakes::start(server.url.clone()),
+            tokens: Arc::clone(&config.tokens),
+            sink: config.sink.clone(),
+            probe: config.probe,
+            alone: Arc::clone(&alone),
+            metrics: Arc::clone(&config.metrics),
+            server: server.clone(),
+            barrier: OnceLock::new(),
+        })
     });
     let mut lanes: BTreeMap<String, Running> = BTreeMap::new();
     let mut check = tokio::time::interval(Duration::from_secs(1));
     loop {
         let wanted = plans.borrow_and_update().clone();
-        follow(&mut lanes, &wanted, &context);
+        follow(&mut lanes, &wanted, &contexts);
         tokio::select! {
             changed = plans.changed() => if changed.is_err() { stop.begun().await },
             // a lane that ended by a defect is started again
@@ -121,7 +126,7 @@ pub async fn run(config: WorkerConfig, stop: Shutdown) {
 }
 
 /// Starts, changes and stops lanes so that they are the plans.
-fn follow(lanes: &mut BTreeMap<String, Running>, wanted: &BTreeMap<String, Arc<Plan>>, context: &Arc<LaneContext>) {
+fn follow(lanes: &mut BTreeMap<String, Running>, wanted: &BTreeMap<String, Arc<Plan>>, contexts: &PerServer<Arc<LaneContext>>) {
     lanes.retain(|uid, lane| {
         if !wanted.contains_key(uid) {
             lane.stop.cancel();
@@ -143,7 +148,7 @@ fn follow(lanes: &mut BTreeMap<String, Running>, wanted: &BTreeMap<String, Arc<P
             None => {
                 let (sender, receiver) = watch::channel(plan.clone());
                 let stop = CancellationToken::new();
-                let task = tokio::spawn(lane::run(receiver, context.clone(), stop.clone()));
+                let task = tokio::spawn(lane::run(receiver, Arc::clone(contexts.of(&plan.bus)), stop.clone()));
                 lanes.insert(uid.clone(), Running { plan: sender, stop, task });
             }
         }

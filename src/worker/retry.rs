@@ -204,6 +204,29 @@ mod tests {
         assert_eq!(decide(&unlimited, &[], 1, &Failure::new(Class::Internal, ""), 1.0, TEN_MINUTES), after(1000));
     }
 
+    #[test]
+    fn an_event_that_the_receiver_gives_up_has_no_retry() {
+        let unlimited = delivery(None, BackoffPolicy::Exponential);
+        for code in [400, 401, 410, 429, 500] {
+            let buried = asking(code, 60);
+            let buried = Failure { class: Class::BuriedByReceiver, ..buried };
+            assert_eq!(decide(&unlimited, &[401, 410], 1, &buried, 0.5, TEN_MINUTES), Decision::GiveUp, "{code}");
+            let halted = Failure { class: Class::HaltedByReceiver, ..buried };
+            let reason = HaltReason::AskedByReceiver;
+            assert_eq!(decide(&unlimited, &[], 1, &halted, 0.5, TEN_MINUTES), Decision::Halt { reason }, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_token_endpoint_in_trouble_is_a_destination_in_trouble() {
+        let limit = delivery(Some(1), BackoffPolicy::Constant);
+        for class in [Class::TokenUnavailable, Class::TokenRefused] {
+            let failure = Failure::new(class, "");
+            assert_eq!(decide(&limit, &[], 1, &failure, 1.0, TEN_MINUTES), after(1000));
+            assert_eq!(decide(&limit, &[], 2, &failure, 1.0, TEN_MINUTES), Decision::GiveUp);
+        }
+    }
+
     fn any_policy() -> impl Strategy<Value = BackoffPolicy> {
         prop_oneof![Just(BackoffPolicy::Exponential), Just(BackoffPolicy::Linear), Just(BackoffPolicy::Constant)]
     }

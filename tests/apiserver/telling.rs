@@ -68,7 +68,7 @@ async fn nothing_is_written_of_an_object_that_does_not_change() {
     let before = version();
     scene.tell("a", &a, "p");
     scene.board.told(&a);
-    scene.board.look_at_all();
+    scene.board.look_at_all(&["default".to_owned()]);
     scene.board.worker_changed("w");
     scene.apply("b", &b, "p").await;
     scene.condition("b", "Routed", "True/Routed").await;
@@ -109,7 +109,7 @@ async fn a_redis_that_goes_away_and_comes_back_is_told_and_a_lost_route_is_repai
     scene.condition("a", "StorageSafe", "True/Safe").await;
     scene.condition("a", "Routed", "True/Routed").await;
     scene.pieces.redis.cli(&["FLUSHALL"]);
-    scene.board.look_at_all();
+    scene.board.look_at_all(&["default".to_owned()]);
     assert_eq!(scene.board.next_repair().await, scene.key("a"));
     scene.condition("a", "Routed", "False/RouteMissing").await;
     scene.apply("a", &uid, "p").await;

@@ -12,11 +12,13 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use posthorn::api::spec::Isolation::{self, Dedicated, Shared};
+use posthorn::bus::Servers;
 use posthorn::operator::OperatorConfig;
 use posthorn::operator::config::WorkersConfig;
 use posthorn::operator::metrics::OperatorMetrics;
 use posthorn::operator::workers::{Changes, Destination, Hooks, Workers};
 use posthorn::plan::Plan;
+use posthorn::settings::Settings;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -55,10 +57,12 @@ impl Release {
             template: Default::default(),
             allowed: vec![Dedicated, Shared],
             default: Dedicated,
+            allow_insecure_tls: false,
         };
         let config = OperatorConfig {
             namespace: self.namespace.clone(),
             redis: "redis://redis".parse().unwrap(),
+            servers: Servers::new(&"redis://redis".parse().unwrap(), &Settings::default()).unwrap(),
             settings: Arc::default(),
             workers,
             identity: "test".into(),

@@ -1,5 +1,9 @@
 //! The commands a person uses, beside a standalone that delivers.
 
+mod dead;
+mod describe;
+mod dry_run;
+
 use crate::support::eventually::holds;
 use crate::support::redis::Options;
 use crate::support::{Posthorn, Redis, eventually};

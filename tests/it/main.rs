@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bus;
+mod buses;
 mod commands;
 mod delivery;
 mod harness;

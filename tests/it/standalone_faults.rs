@@ -11,6 +11,8 @@ mod killed;
 mod ports;
 mod refused;
 mod secrets;
+mod tokens;
+mod traces;
 
 use crate::support::client::{self, Post};
 use crate::support::eventually::holds;

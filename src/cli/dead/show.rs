@@ -2,11 +2,11 @@
 
 use crate::bus::dead_letters::DeadLetter;
 use crate::cli::output::harmless;
+use crate::cli::when::shown as time;
 use crate::event::{Event, http};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
@@ -97,11 +97,6 @@ fn data(letter: &DeadLetter, event: &Event) -> Option<Bytes> {
 fn printable(data: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(data).ok()?;
     text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t')).then_some(text)
-}
-
-fn time(ms: u64) -> String {
-    let known = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    known.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -2,23 +2,12 @@
 
 use super::sender::Stored;
 use super::source::Refused;
-use crate::cli::output::{self, ObjectFormat, harmless};
+use crate::cli::output::{self, Format, ObjectFormat, harmless};
 use crate::event::{Event, Sequence};
-use clap::ValueEnum;
 use serde_json::json;
 
 /// Refusals that are told one by one.
 const TOLD: u64 = 100;
-
-/// How the totals are printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// A line for people
-    #[default]
-    Text,
-    /// One object
-    Json,
-}
 
 /// Counts of all events so far.
 #[derive(Debug, Default)]

@@ -3,6 +3,7 @@
 use super::members::{Member, members};
 use crate::event::attributes::SPEC_VERSION;
 use crate::event::media_type::MediaType;
+use crate::event::trace::{TRACEPARENT, TRACESTATE};
 use crate::event::{Event, Mode, Sequence, Undecodable};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,7 +20,7 @@ use serde_json::value::RawValue;
 pub fn structured(event: &Event, sequence: Sequence) -> Result<Bytes, Undecodable> {
     match event.mode {
         Mode::Binary => Ok(envelope(event, sequence)),
-        Mode::Structured | Mode::BatchItem => spliced(&event.data, sequence),
+        Mode::Structured | Mode::BatchItem => spliced(event, sequence),
     }
 }
 
@@ -40,11 +41,20 @@ pub fn batched<'a>(events: impl Iterator<Item = (&'a Event, Sequence)>) -> Resul
 }
 
 fn envelope(event: &Event, sequence: Sequence) -> Bytes {
+    let sequence = sequence.padded();
+    enveloped(event, [("sequence", sequence.as_str())].into_iter().chain(event.attributes.passed_on())).into()
+}
+
+/// An event that came in binary mode as one JSON object, with the attributes that its producer gave it.
+pub(super) fn unnumbered(event: &Event) -> String {
+    enveloped(event, event.attributes.iter().filter(|(name, _)| *name != "datacontenttype"))
+}
+
+fn enveloped<'a>(event: &Event, attributes: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut json = String::with_capacity(event.data.len() + 512);
     json.push('{');
     push_member(&mut json, "specversion", SPEC_VERSION);
-    push_member(&mut json, "sequence", &sequence.padded());
-    for (name, value) in event.attributes.passed_on() {
+    for (name, value) in attributes {
         push_member(&mut json, name, value);
     }
     if let Some(content_type) = &event.content_type {
@@ -56,15 +66,18 @@ fn envelope(event: &Event, sequence: Sequence) -> Bytes {
         None => push_member(&mut json, "data_base64", &STANDARD.encode(&event.data)),
     }
     json.push('}');
-    json.into()
+    json
 }
 
 fn push_member(json: &mut String, name: &str, value: &str) {
     if json.len() > 1 {
         json.push(',');
     }
-    let quoted = |text| serde_json::to_string(text).expect("a string is always JSON");
     json.extend([&quoted(name), ":", &quoted(value)]);
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a string is always JSON")
 }
 
 /// The data, if it is declared as JSON in UTF-8 and is so.
@@ -77,20 +90,38 @@ fn json_text(event: &Event) -> Option<&str> {
 /// What replaces a part of a text; an empty part is a place to insert at.
 type Patch<'a> = (&'a str, &'a str);
 
-fn spliced(data: &Bytes, sequence: Sequence) -> Result<Bytes, Undecodable> {
-    let (text, members) = envelope_of(data)?;
+fn spliced(event: &Event, sequence: Sequence) -> Result<Bytes, Undecodable> {
+    let (text, members) = envelope_of(&event.data)?;
     let find = |name: &str| members.iter().find(|member| member.name == name);
     let ours = format!("\"{}\"", sequence.padded());
-    let inserted = format!("\"sequence\":{ours},");
-    let front = members.first().map(|member| (&member.key[..0], inserted.as_str()));
+    let mut inserted = String::new();
     let mut patches: Vec<Patch<'_>> = match (find("sequence"), find("producersequence")) {
-        (None, _) => front.into_iter().collect(),
-        (Some(own), None) => front.into_iter().chain([(own.key, "\"producersequence\"")]).collect(),
+        (None, _) => Vec::new(),
+        (Some(own), None) => vec![(own.key, "\"producersequence\"")],
         (Some(own), Some(first)) if first.is_null() => vec![(own.value, &ours), (first.value, own.value)],
         (Some(own), Some(_)) => vec![(own.value, &ours)],
     };
+    if find("sequence").is_none() || find("producersequence").is_none() {
+        inserted = format!("\"sequence\":{ours},");
+    }
+    let adopted = adopted(event, &members);
+    for (name, value) in &adopted {
+        match find(name) {
+            Some(null) => patches.push((null.value, value)),
+            None => inserted.extend(["\"", name, "\":", value, ","]),
+        }
+    }
+    // before what may be replaced at the same place: the sort keeps their order
+    patches.splice(0..0, members.first().map(|member| (&member.key[..0], inserted.as_str())));
     patches.sort_by_key(|(part, _)| part.as_ptr());
     Ok(patched(text, &patches).into())
+}
+
+/// Attributes that the event did not come with, quoted: its trace context may be that of its request.
+fn adopted(event: &Event, members: &[Member<'_>]) -> Vec<(&'static str, String)> {
+    let came = |name: &str| members.iter().any(|member| member.name == name && !member.is_null());
+    let names = [TRACEPARENT, TRACESTATE].into_iter().filter(|name| !came(name));
+    names.filter_map(|name| Some((name, quoted(event.attributes.get(name)?)))).collect()
 }
 
 /// The text with its patches, which are parts of it, do not overlap and are in order.

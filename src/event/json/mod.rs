@@ -5,11 +5,13 @@
 
 mod decode;
 mod encode;
+mod line;
 mod members;
 
 pub use decode::{batch, event};
 pub(super) use encode::content;
 pub use encode::{batched, data, structured};
+pub use line::{line, line_with};
 
 /// Media type of one event.
 pub const STRUCTURED: &str = "application/cloudevents+json";

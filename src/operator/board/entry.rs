@@ -5,7 +5,6 @@ use crate::api::status::WorkerStatus;
 use crate::bus::state::Snapshot;
 use crate::plan::Route;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
 use std::fmt;
 
 /// Reason of conditions while Redis does not answer.
@@ -97,7 +96,7 @@ pub struct Entry {
     pub status: EventDestinationStatus,
 }
 
-/// What is known of Redis.
+/// What is known of the Redis of a bus.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Storage {
     /// Nothing yet.
@@ -105,8 +104,8 @@ pub enum Storage {
     Unknown,
     /// It answers.
     Reachable {
-        /// Whether it keeps what each bus accepts; a bus that is not named was not checked yet.
-        buses: BTreeMap<String, Safety>,
+        /// Whether it keeps what the bus accepts; `None`: that was not checked yet.
+        safety: Option<Safety>,
         /// Since when that is so.
         since: Timestamp,
     },

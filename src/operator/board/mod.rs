@@ -49,7 +49,8 @@ struct Inner {
 struct State {
     slots: HashMap<Key, Slot>,
     uids: HashMap<String, Key>,
-    storage: Storage,
+    /// By bus.
+    storage: HashMap<String, Storage>,
     looks: Schedule,
     changed: HashSet<Key>,
     repairs: Vec<Key>,
@@ -209,11 +210,11 @@ impl Board {
         self.0.looks.notify_one();
     }
 
-    /// All are to be looked at now.
-    pub fn look_at_all(&self) {
+    /// All of some buses are to be looked at now.
+    pub fn look_at_all(&self, buses: &[String]) {
         let mut guard = self.state();
         let (state, now) = (&mut *guard, Instant::now());
-        for key in state.slots.iter().filter(|(_, slot)| self.0.buses.contains(&slot.entry.bus)).map(|(key, _)| key) {
+        for key in state.slots.iter().filter(|(_, slot)| buses.contains(&slot.entry.bus)).map(|(key, _)| key) {
             state.looks.set_at_latest(key, now);
         }
         drop(guard);
@@ -300,22 +301,23 @@ impl Board {
         self.0.looks.notify_one();
     }
 
-    /// Writes down what is known of Redis now. It is shown on every object.
-    pub fn set_storage(&self, storage: Storage) {
+    /// Writes down what is known of the Redis of a bus now. It is shown on every object of the bus.
+    pub fn set_storage(&self, bus: &str, storage: Storage) {
         let mut guard = self.state();
         let state = &mut *guard;
-        if state.storage == storage {
+        let known = state.storage.entry(bus.to_owned()).or_default();
+        if *known == storage {
             return;
         }
-        state.storage = storage;
-        state.changed.extend(state.slots.keys().cloned());
+        *known = storage;
+        state.changed.extend(state.slots.iter().filter(|(_, slot)| slot.entry.bus == bus).map(|(key, _)| key.clone()));
         drop(guard);
         self.0.changes.notify_one();
     }
 
-    /// What is known of Redis.
-    pub fn storage(&self) -> Storage {
-        self.state().storage.clone()
+    /// What is known of the Redis of a bus.
+    pub fn storage(&self, bus: &str) -> Storage {
+        self.state().storage.get(bus).cloned().unwrap_or_default()
     }
 }
 
@@ -349,8 +351,9 @@ impl Board {
     pub fn facts(&self, key: &Key) -> Option<(Entry, Storage)> {
         let state = self.state();
         let slot = state.slots.get(key)?;
-        let looked_at = !slot.unseen || matches!(state.storage, Storage::Unreachable { .. });
-        looked_at.then(|| (slot.entry.clone(), state.storage.clone()))
+        let storage = state.storage.get(&slot.entry.bus).cloned().unwrap_or_default();
+        let looked_at = !slot.unseen || matches!(storage, Storage::Unreachable { .. });
+        looked_at.then(|| (slot.entry.clone(), storage))
     }
 
     /// Writes down the status that an object has now. Its status is made again.

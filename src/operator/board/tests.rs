@@ -65,7 +65,7 @@ fn what_was_reconciled_is_looked_at_before_it_is_told() {
     assert!(board.facts(&key("a")).is_none(), "a look that began before tells nothing");
     board.observed(&look(&board), seen(2));
     assert_eq!(board.facts(&key("a")).map(|(entry, _)| entry.generation), Some(2));
-    board.set_storage(Storage::Unreachable { message: "refused".into(), since: Timestamp::UNIX_EPOCH });
+    board.set_storage("default", Storage::Unreachable { message: "refused".into(), since: Timestamp::UNIX_EPOCH });
     board.set(key("a"), reconciled("u1", 3));
     assert!(board.facts(&key("a")).is_some(), "there is nothing to wait for");
 }
@@ -83,7 +83,7 @@ fn each_is_looked_at_every_ten_seconds_and_at_hints_once_a_second() {
     assert_eq!((taken(start), taken(start + HINT)), (0, 1));
     let looks: usize = (1..=1000).map(|step| taken(start + HINT + Duration::from_millis(step * 100))).sum();
     assert_eq!(looks, 10, "in 100 s");
-    board.look_at_all();
+    board.look_at_all(&["default".to_owned()]);
     assert_eq!(taken(Instant::now()), 1);
 }
 
@@ -119,7 +119,7 @@ fn what_did_not_change_marks_nothing() {
     assert_eq!(changed(&board), [""; 0]);
     board.worker_changed("pool-0");
     assert_eq!(changed(&board), ["a"]);
-    board.set_storage(Storage::Unknown);
+    board.set_storage("default", Storage::Unknown);
     assert_eq!(changed(&board), [""; 0]);
 }
 
@@ -130,7 +130,7 @@ fn a_route_that_is_not_as_applied_asks_for_a_reconcile_once() {
     board.set(key("a"), reconciled("u1", 1));
     board.observed(&look(&board), seen(1));
     assert_eq!(next(), None);
-    board.look_at_all();
+    board.look_at_all(&["default".to_owned()]);
     let again = look(&board);
     board.observed(&again, Snapshot::default());
     board.observed(&again, Snapshot::default());
@@ -164,7 +164,7 @@ fn a_bus_that_is_not_configured_is_not_looked_at() {
     let board = board();
     let outcome = Outcome::Rejected { reason: "UnknownBus", message: "no such bus".into() };
     board.set(key("a"), Reconciled { bus: "other".into(), outcome, ..reconciled("u1", 1) });
-    board.look_at_all();
+    board.look_at_all(&["default".to_owned()]);
     board.told("u1");
     assert_eq!(changed(&board), ["a"]);
     assert!(board.facts(&key("a")).is_some());

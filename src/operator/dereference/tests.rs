@@ -305,3 +305,13 @@ async fn the_name_of_a_plan_is_no_digest_of_a_value() {
     }
     assert_eq!(ids[0], ids[1]);
 }
+
+#[tokio::test]
+async fn secrets_of_a_token_endpoint_and_of_a_client_certificate_are_fetched() {
+    let path = |name: &str| format!("/api/v1/namespaces/shop/secrets/{name}");
+    let server = Server::new(&[]).await;
+    let oauth2 = json!({"tokenURI": "https://id.example/", "clientID": "a", "clientSecretKeyRef": {"name": "client", "key": "k"}});
+    let sink = json!({"uri": "https://a.example/h", "auth": {"oauth2": oauth2}, "tls": {"clientCertificateRef": {"name": "cert"}}});
+    server.dereference(sink).await.expect("it is told that there are none");
+    assert_eq!(server.asked(), [path("cert"), path("client")]);
+}

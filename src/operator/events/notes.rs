@@ -66,7 +66,7 @@ fn reason<'a>(status: &'a EventDestinationStatus, kind: &str) -> &'a str {
 }
 
 fn at_rest(reason: &str) -> bool {
-    matches!(reason, "Halted" | "Blocked")
+    matches!(reason, "Halted" | "Blocked" | "KeyBacklogFull")
 }
 
 impl Changes<'_> {

@@ -307,7 +307,7 @@ impl Facts<'_> {
         match self.storage {
             Storage::Unknown => not_checked(),
             Storage::Unreachable { message, .. } => self.finding(ConditionStatus::Unknown, REDIS_UNAVAILABLE, message),
-            Storage::Reachable { buses, .. } => match buses.get(&self.entry.bus) {
+            Storage::Reachable { safety, .. } => match safety {
                 None => not_checked(),
                 Some(Safety::Safe) => self.finding(ConditionStatus::True, "Safe", ""),
                 Some(Safety::Unverified { message }) => self.finding(ConditionStatus::Unknown, "Unverified", message),
@@ -338,7 +338,7 @@ impl Facts<'_> {
         let unavailable = || needed.iter().map(|(_, (finding, _))| finding).find(|finding| finding.reason == REDIS_UNAVAILABLE);
         match missing(ConditionStatus::False).or_else(unavailable).or_else(|| missing(ConditionStatus::Unknown)) {
             Some(first) => self.finding(first.status, &first.reason, missing_text(needed)),
-            None if matches!(delivering.reason.as_str(), "Halted" | "Blocked") => delivering.clone(),
+            None if matches!(delivering.reason.as_str(), "Halted" | "Blocked" | "KeyBacklogFull") => delivering.clone(),
             None => self.finding(ConditionStatus::True, "Ready", ""),
         }
     }

@@ -106,6 +106,10 @@ impl Workers {
     pub fn start(client: Client, config: &OperatorConfig, hooks: Hooks) -> Result<(Workers, Changes), NoRedisUrl> {
         let Hooks { reported, changed, may_write, metrics } = hooks;
         let template = Template::new(config.workers.template.clone(), &config.workers.image, config.redis.without_password())?;
+        if let Some((bus, _)) = config.settings.buses.iter().find(|(_, bus)| bus.redis.is_some()) {
+            template.require_settings(bus)?;
+        }
+        let template = if config.workers.allow_insecure_tls { template.with_insecure_tls() } else { template };
         let (pods, secrets) = (Api::namespaced(client.clone(), &config.namespace), Api::namespaced(client.clone(), &config.namespace));
         let pods = Arc::new(Pods::new(pods, Arc::clone(&changed)));
         let (changes, receiver) = unbounded();

@@ -11,6 +11,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 
 /// Reads base64 with and without padding.
 const LENIENT: GeneralPurpose =
@@ -103,7 +104,11 @@ impl Vault<'_> {
         let chain = part("tls.crt", is_chain, "its value is no PEM certificate (-----BEGIN CERTIFICATE-----)");
         let key = part("tls.key", |text| PrivateKeyDer::from_pem_slice(text.as_bytes()).is_ok(), "its value is no PEM private key");
         match (chain, key) {
-            (Some(chain), Some(key)) => Ok(ClientCertificate { chain, key: Secret::new(key) }),
+            (Some(chain), Some(key)) if is_pair(&chain, &key) => Ok(ClientCertificate { chain, key: Secret::new(key) }),
+            (Some(_), Some(_)) => {
+                let what = "its value is not the key of the first certificate in tls.crt, or of a kind that cannot be used";
+                Err(vec![self.invalid(path, &SecretKeyRef { name: name.clone(), key: "tls.key".to_owned() }, what)])
+            }
             _ => Err(problems),
         }
     }
@@ -121,6 +126,13 @@ impl Vault<'_> {
             (None, None) => refuse("a signing secret begins with whsec_ or whsk_"),
         }
     }
+}
+
+/// Whether PEM certificates begin with the one of a PEM private key.
+fn is_pair(chain: &str, key: &str) -> bool {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
+    let (Ok(chain), Ok(key)) = (chain, PrivateKeyDer::from_pem_slice(key.as_bytes())) else { return false };
+    CertifiedKey::from_der(chain, key, &rustls::crypto::aws_lc_rs::default_provider()).is_ok()
 }
 
 /// Whether a text is PEM certificates, at least one.

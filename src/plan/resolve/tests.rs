@@ -254,3 +254,32 @@ fn a_destination_whose_secret_is_missing_is_routed_all_the_same() {
     assert_eq!(resolved.route.sink_uri, "https://a.example/h");
     assert_eq!(resolved.route.unresolved.map(|unresolved| unresolved.reason), Some("SecretNotFound".to_owned()));
 }
+
+#[test]
+fn where_the_admin_does_not_allow_it_no_plan_accepts_any_certificate() {
+    let resolved = |skip: bool| {
+        let sink = json!({"uri": "https://a.example/h", "tls": {"insecureSkipVerify": skip}});
+        http(&destination(json!({"sink": {"http": sink}})), &Objects::default()).1
+    };
+    let refused = resolved(true).without_insecure_tls();
+    assert_eq!(refused.plan.expect_err("it is not allowed")[0].reason, Reason::InsecureNotAllowed);
+    assert_eq!(refused.route.unresolved.expect("it waits").reason, "InsecureNotAllowed");
+    assert_eq!(refused.route.sink_uri, "https://a.example/h");
+    assert_eq!(resolved(false).without_insecure_tls(), resolved(false));
+}
+
+#[test]
+fn a_client_certificate_comes_with_its_own_key() {
+    let pair = || rcgen::generate_simple_self_signed(vec!["a".to_owned()]).expect("a certificate");
+    let (one, two) = (pair(), pair());
+    let sink = json!({"uri": "https://a.example/h", "tls": {"clientCertificateRef": {"name": "s"}}});
+    let (chain, key, other) = (one.cert.pem(), one.signing_key.serialize_pem(), two.signing_key.serialize_pem());
+    let found = http(&destination(json!({"sink": {"http": sink}})), &secret(true, &[("tls.crt", &chain), ("tls.key", &key)])).0;
+    assert_eq!(found.client_certificate.expect("it is given").chain.trim(), chain.trim());
+    for (name, value) in [("tls.key", other.as_str()), ("tls.key", SECRET_VALUE), ("tls.crt", SECRET_VALUE)] {
+        let mut values = std::collections::BTreeMap::from([("tls.crt", chain.as_str()), ("tls.key", key.as_str())]);
+        values.insert(name, value);
+        let values: Vec<_> = values.into_iter().collect();
+        assert_eq!(problems(sink.clone(), &secret(true, &values))[0].reason, Reason::InvalidSecret, "{name}");
+    }
+}

@@ -10,7 +10,7 @@ use super::records::{Record, Records};
 use crate::admin::Gate;
 use crate::bus::connection::Error;
 use crate::bus::routing::{self, Created, Updated};
-use crate::bus::{Link, Supervisor, state};
+use crate::bus::{Link, Links, PerServer, state};
 use crate::plan::Plan;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Keeps Redis and the worker as the folder wants them.
 pub struct Control {
-    supervisor: Supervisor,
+    links: Links,
     settings: Arc<Settings>,
     identity: Identity,
     records: Records,
@@ -47,12 +47,13 @@ pub struct Control {
     told: BTreeMap<String, String>,
     /// Something is being drained.
     draining: bool,
+    allow_insecure_tls: bool,
 }
 
 impl Control {
     /// One that has done nothing yet, and the plans that it will make.
     pub fn new(
-        supervisor: Supervisor,
+        links: Links,
         settings: Arc<Settings>,
         identity: Identity,
         (records, kept): (Records, KeptPlans),
@@ -60,8 +61,16 @@ impl Control {
         gate: Gate,
     ) -> (Control, Plans) {
         let (plans, receiver) = watch::channel(Arc::default());
-        let (last, told) = (BTreeMap::new(), BTreeMap::new());
-        (Control { supervisor, settings, identity, records, kept, folder, gate, plans, last, told, draining: false }, receiver)
+        let (last, told, allow_insecure_tls) = (BTreeMap::new(), BTreeMap::new(), false);
+        (
+            Control { links, settings, identity, records, kept, folder, gate, plans, last, told, draining: false, allow_insecure_tls },
+            receiver,
+        )
+    }
+
+    /// Whether a destination may accept any certificate of its receiver; it may not unless this says so.
+    pub fn allow_insecure_tls(&mut self, allowed: bool) {
+        self.allow_insecure_tls = allowed;
     }
 
     /// Works until `shutdown`.
@@ -75,12 +84,12 @@ impl Control {
     async fn work(&mut self) {
         let mut failing = false;
         loop {
-            let link = self.supervisor.link().await;
-            match self.reconcile(&link).await {
+            let open = self.open().await;
+            match self.reconcile(&open).await {
                 Ok(()) => {
                     failing = false;
                     self.gate.set_ready();
-                    self.wait(&link).await;
+                    self.wait(&open).await;
                 }
                 Err(error) => {
                     if !failing {
@@ -93,31 +102,39 @@ impl Control {
         }
     }
 
+    /// The connections that are there; waits for one. A bus whose Redis is away holds up no other.
+    async fn open(&self) -> Open {
+        let first = futures::future::select_all(self.links.iter().map(|links| Box::pin(links.link())));
+        first.await;
+        self.links.map(|links| links.current().ok())
+    }
+
     /// Waits for a reason to compare again.
-    async fn wait(&mut self, link: &Link) {
+    async fn wait(&mut self, open: &Open) {
+        let all = open.iter().all(Option::is_some);
+        let ended = open.iter().flatten().map(|link| Box::pin(link.closed()));
         tokio::select! {
             changed = self.folder.changed() => if changed.is_err() {
                 // The folder is not watched any more: we are ending.
                 std::future::pending::<()>().await;
             },
-            () = link.closed() => {}
-            () = tokio::time::sleep(if self.draining { LOOK } else { AGAIN }) => {}
+            _ = futures::future::select_all(ended) => {}
+            () = tokio::time::sleep(if !all { PAUSE } else if self.draining { LOOK } else { AGAIN }) => {}
         }
     }
 
     /// Compares all and applies what differs. A failure of one stops none of the others; the last one is answered.
-    async fn reconcile(&mut self, link: &Link) -> Result<(), Error> {
+    async fn reconcile(&mut self, open: &Open) -> Result<(), Error> {
         let contents = Arc::clone(&self.folder.borrow_and_update());
-        let destinations = want::destinations(&contents.objects);
-        let held = self.held(link).await?;
+        let destinations = want::destinations(&contents.objects, self.allow_insecure_tls);
+        let (held, mut outcome) = self.held(open).await?;
         let mut told: BTreeMap<String, String> = unresolved(&destinations);
         told.extend(without_target(&destinations));
-        let mut plans = BTreeMap::new();
-        let mut outcome = Ok(());
         self.draining = false;
+        let mut plans = self.out_of_reach(&destinations, &held);
         for change in self.changes(&contents, &destinations, &held) {
             let name = change.name().to_owned();
-            match self.apply(link, change).await {
+            match self.apply(open, change).await {
                 Ok(Applied::Runs(uid)) => {
                     // without what it refers to it gets no plan, so no attempt is made; it is routed, and its events wait
                     if let Some(Ok(Destination { plan: Ok(plan), .. })) = destinations.get(&name) {
@@ -144,17 +161,32 @@ impl Control {
         outcome
     }
 
-    async fn held(&self, link: &Link) -> Result<BTreeMap<String, Held>, Error> {
-        let mut held = BTreeMap::new();
+    /// What is held of the buses that can be reached; the last failure of the others is answered beside, unless all fail.
+    async fn held(&self, open: &Open) -> Result<(BTreeMap<String, Held>, Result<(), Error>), Error> {
+        let (mut held, mut outcome) = (BTreeMap::new(), Ok(()));
         for bus in self.settings.buses.keys() {
-            let (names, routes) = (routing::names(link, bus).await?, routing::routes(link, bus).await?);
-            held.insert(bus.clone(), Held { names, routes });
+            let Some(link) = open.of(bus) else { continue };
+            match held_of(link, bus).await {
+                Ok(found) => drop(held.insert(bus.clone(), found)),
+                Err(error) => outcome = Err(error),
+            }
         }
-        Ok(held)
+        match outcome {
+            Err(error) if held.is_empty() => Err(error),
+            outcome => Ok((held, outcome)),
+        }
+    }
+
+    /// The plans of destinations whose bus cannot be reached: they stay as they are.
+    fn out_of_reach(&self, destinations: &Destinations, held: &BTreeMap<String, Held>) -> BTreeMap<String, Arc<Plan>> {
+        let is_away = |name: &str, plan: &Plan| destinations.contains_key(name) && !held.contains_key(&plan.bus);
+        let last = self.last.iter().filter(|(name, plan)| is_away(name, plan));
+        last.map(|(name, plan)| (name.clone(), Arc::clone(plan))).collect()
     }
 
     fn changes(&self, contents: &Contents, destinations: &Destinations, held: &BTreeMap<String, Held>) -> Vec<Change> {
         let wanted = destinations.iter().filter_map(|(name, found)| Some((name.clone(), found.as_ref().ok()?.wanted.clone())));
+        let wanted = wanted.filter(|(_, wanted)| held.contains_key(&wanted.bus));
         let comparison = Comparison {
             wanted: &wanted.collect(),
             present: &|name| destinations.contains_key(name),
@@ -168,15 +200,16 @@ impl Control {
         comparison.changes(identity::random_uid)
     }
 
-    async fn apply(&mut self, link: &Link, change: Change) -> Result<Applied, Error> {
+    async fn apply(&mut self, open: &Open, change: Change) -> Result<Applied, Error> {
+        let of = |bus: &str| open.of(bus).as_ref().ok_or_else(|| Error::Unavailable(format!("the redis of bus {bus} is away")));
         match change {
             Change::Keep { uid, .. } => Ok(Applied::Runs(uid)),
             Change::Refuse { field, message, .. } => Ok(Applied::Refused(format!("{field}: {message}"))),
             Change::Create { bus, name, uid, route, start: asked, start_from } => {
-                let start = match routing::create(link, &bus, &uid, &route, asked).await? {
+                let start = match routing::create(of(&bus)?, &bus, &uid, &route, asked).await? {
                     Created::New(start) => start,
                     Created::Existed(start) => {
-                        routing::update(link, &bus, &uid, &route).await?;
+                        routing::update(of(&bus)?, &bus, &uid, &route).await?;
                         start
                     }
                     Created::Taken(other) => return Err(Error::Refused(format!("{name} was taken by {other} this very moment"))),
@@ -188,7 +221,7 @@ impl Control {
                 self.record(&name, Some(Record { uid: uid.clone(), bus, start_from, start, created: route.created }));
                 Ok(Applied::Runs(uid))
             }
-            Change::Update { bus, name, uid, route } => match routing::update(link, &bus, &uid, &route).await? {
+            Change::Update { bus, name, uid, route } => match routing::update(of(&bus)?, &bus, &uid, &route).await? {
                 Updated::Done => {
                     info!(destination = name, bus, revision = route.rev, "destination changed");
                     // its file came back before it was drained
@@ -204,7 +237,7 @@ impl Control {
                 } else {
                     warn!(destination = name, "it was removed while nothing ran it: what waits is delivered only if its file comes back");
                 }
-                match routing::update(link, &bus, &uid, &route).await? {
+                match routing::update(of(&bus)?, &bus, &uid, &route).await? {
                     Updated::Done => info!(destination = name, bus, ?timeout, "destination removed; what waits is delivered first"),
                     Updated::Stale | Updated::Gone => {
                         return Err(Error::Refused(format!("{name} was changed by someone else this very moment")));
@@ -213,13 +246,13 @@ impl Control {
                 Ok(Applied::Drains(uid))
             }
             Change::Drains { bus, name, uid, until } => {
-                let waiting = state::snapshot(link, &bus, &uid).await?.backlog;
+                let waiting = state::snapshot(of(&bus)?, &bus, &uid).await?.backlog;
                 match waiting > 0 && millis() < until {
                     true => Ok(Applied::Drains(uid)),
-                    false => self.delete(link, bus, name, uid).await,
+                    false => self.delete(of(&bus)?, bus.clone(), name, uid).await,
                 }
             }
-            Change::Delete { bus, name, uid } => self.delete(link, bus, name, uid).await,
+            Change::Delete { bus, name, uid } => self.delete(of(&bus)?, bus.clone(), name, uid).await,
         }
     }
 
@@ -268,6 +301,13 @@ impl Control {
             changed
         });
     }
+}
+
+/// The connection to each Redis that is there.
+type Open = PerServer<Option<Link>>;
+
+async fn held_of(link: &Link, bus: &str) -> Result<Held, Error> {
+    Ok(Held { names: routing::names(link, bus).await?, routes: routing::routes(link, bus).await? })
 }
 
 /// Destinations of the folder by `namespace/name`, or why they cannot run.

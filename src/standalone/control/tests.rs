@@ -1,5 +1,6 @@
 use super::*;
 use crate::admin::Readiness;
+use crate::bus::Servers;
 use crate::settings::Settings;
 use crate::standalone::data_dir::DataDir;
 use crate::standalone::folder::{Object, objects};
@@ -34,7 +35,7 @@ fn contents(text: &str, complete: bool) -> Arc<Contents> {
 
 /// A real Redis, and a control that writes a folder to it.
 struct World {
-    supervisor: Supervisor,
+    links: Links,
     server: PrivateServer,
     folder: watch::Sender<Arc<Contents>>,
     plans: Plans,
@@ -45,12 +46,13 @@ impl World {
     async fn start(base: &Path, text: &str) -> World {
         let shutdown = Shutdown::new();
         let server = PrivateServer::start(base, ServerOptions::default(), &shutdown).await.expect("redis-server is installed");
-        let supervisor = Supervisor::start(server.url().parse().expect("it is a URL"), "test");
+        let url = server.url().parse().expect("it is a URL");
+        let links = Servers::new(&url, &Settings::default()).expect("one address").connect("test");
         let data_dir = DataDir::open(base).expect("nobody holds it");
         let (folder, receiver) = watch::channel(contents(text, true));
         let (identity, records) = (Identity::load(&data_dir).expect("writable"), Records::load(&data_dir).expect("readable"));
         let (control, plans) = Control::new(
-            supervisor.clone(),
+            links.clone(),
             Arc::default(),
             identity,
             (records, KeptPlans::of(&data_dir)),
@@ -58,7 +60,7 @@ impl World {
             Readiness::default().gate("destinations"),
         );
         tokio::spawn(control.run(shutdown.clone()));
-        World { supervisor, server, folder, plans, shutdown }
+        World { links, server, folder, plans, shutdown }
     }
 
     /// Waits until the plans are as wanted.
@@ -71,7 +73,7 @@ impl World {
     async fn routes(&self, wanted: impl Fn(&Held) -> bool) -> Held {
         let begin = Instant::now();
         loop {
-            let link = self.supervisor.link().await;
+            let link = self.links.of("default").link().await;
             if let (Ok(names), Ok(routes)) = (routing::names(&link, "default").await, routing::routes(&link, "default").await) {
                 let held = Held { names, routes };
                 if wanted(&held) {

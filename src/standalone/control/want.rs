@@ -17,12 +17,15 @@ pub struct Destination {
 }
 
 /// Every destination by `namespace/name`: what it is to become, or why it cannot.
-pub fn destinations(contents: &BTreeMap<Key, Object>) -> BTreeMap<String, Result<Destination, String>> {
+///
+/// One that would accept any certificate gets no plan unless that is allowed.
+pub fn destinations(contents: &BTreeMap<Key, Object>, allow_insecure_tls: bool) -> BTreeMap<String, Result<Destination, String>> {
     let objects = references(contents);
     let mut destinations = BTreeMap::new();
     for (key, object) in contents {
         if let Object::EventDestination(destination) = object {
             let resolved = plan::resolve(destination, "", &objects, &plan::Surroundings::Standalone);
+            let resolved = resolved.map(|resolved| if allow_insecure_tls { resolved } else { resolved.without_insecure_tls() });
             destinations.insert(format!("{}/{}", key.namespace, key.name), resolved.map(Destination::from).map_err(text));
         }
     }

@@ -5,7 +5,7 @@ use super::{End, fenced};
 use crate::bus::queue::{Answered, Burial, Buried, Fate, Streak};
 use crate::event::Sequence;
 use crate::failpoint;
-use crate::plan::{OnExhausted, Sink};
+use crate::plan::{OnExhausted, Ordering, Sink};
 use crate::random::random;
 use crate::worker::attempt::{Class, Failure, Level};
 use crate::worker::halt::{self, HaltReason};
@@ -25,36 +25,70 @@ impl Shift<'_, '_> {
         (self.decide(head.attempts, failure) == Decision::GiveUp).then(|| failure.clone())
     }
 
-    pub(super) async fn failed(&mut self, mut head: Held, number: u32, failure: Failure) -> Result<(), End> {
+    /// `probe`: it was halted when the request began.
+    pub(super) async fn failed(&mut self, mut events: Vec<Held>, failure: Failure, probe: bool) -> Result<(), End> {
         self.feed.flush().await.map_err(End::Lost)?;
         self.metrics.attempt("failed", failure.class.as_str());
         self.message.clone_from(&failure.message);
         if failure.class == Class::AddressDenied {
             // no packet left: not an attempt
             self.halt(HaltReason::AddressDenied).await?;
-            return self.abort(head).await;
+            return self.abort(events).await;
         }
-        head.attempts = number;
-        let wait = match self.decide(number, &failure) {
-            Decision::Halt { reason } => {
+        if events.len() > 1 && failure.class.level() != Level::Destination {
+            // one of them is to blame: each is sent alone
+            events.iter_mut().for_each(|held| held.single = true);
+            return self.abort(events).await;
+        }
+        // the first one stands for all
+        let rest = events.split_off(1);
+        let Some(head) = events.pop() else { return Ok(()) };
+        let next = self.head_failed(head, failure, probe).await?;
+        self.wait_with(rest, next).await
+    }
+
+    /// The other events of a batch wait as long as the first one, where its lane does not hold them.
+    async fn wait_with(&mut self, mut rest: Vec<Held>, next: u64) -> Result<(), End> {
+        if matches!(self.plan.ordering, Ordering::Unordered { .. }) {
+            rest.iter_mut().for_each(|held| held.next = next);
+        }
+        self.abort(rest).await
+    }
+
+    /// Answers when it may be tried again; 0 if it is not, or at once.
+    async fn head_failed(&mut self, mut head: Held, failure: Failure, probe: bool) -> Result<u64, End> {
+        head.attempts += 1;
+        let wait = match self.decide(head.attempts, &failure) {
+            Decision::Halt { reason } if probe || self.halted.is_none() => {
                 self.halt(reason).await?;
                 self.until_probe()
             }
             // a halted destination keeps its backlog, whatever the retry limit says
-            _ if self.halted.is_some() && failure.class.level() != Level::Event => {
-                self.still_halted().await?;
-                self.until_probe()
+            decision if self.halted.is_some() && (!failure.class.is_of_the_event() || matches!(decision, Decision::Halt { .. })) => {
+                if probe {
+                    self.still_halted().await?;
+                }
+                self.until_probe().or((!probe).then_some(self.context.probe))
             }
             Decision::RetryAfter(wait) => {
-                self.probe_after(wait);
+                if probe {
+                    self.probe_after(wait);
+                }
                 Some(wait)
             }
-            Decision::GiveUp => return self.give_up(head, failure).await,
+            Decision::GiveUp | Decision::Halt { .. } => {
+                self.give_up(head, failure).await?;
+                return Ok(0);
+            }
         };
-        if self.record(&mut head, &failure, wait).await? {
+        let next = if self.record(&mut head, &failure, wait).await? {
+            let next = head.next;
             self.feed.put_back(head);
-        }
-        Ok(())
+            next
+        } else {
+            0
+        };
+        Ok(next)
     }
 
     /// Records a failed attempt; false if the event is gone.
@@ -97,8 +131,9 @@ impl Shift<'_, '_> {
         match self.plan.delivery.on_exhausted {
             OnExhausted::Block => {
                 tracing::warn!(namespace = self.plan.namespace, destination = self.plan.name, id = %head.id, class = %failure.class, "blocked: the head was given up and nothing may overtake it");
-                self.blocked = true;
+                let id = head.id;
                 self.feed.put_back(head);
+                self.feed.lanes.block(id);
                 Ok(())
             }
             OnExhausted::DeadLetter => self.bury(head, Fate::DeadLetter, streak, failure).await,
@@ -153,6 +188,6 @@ impl Shift<'_, '_> {
 
     pub(super) fn forget(&mut self, id: Sequence) {
         self.begun.remove(&id);
-        self.feed.forget_taken();
+        self.feed.forget(id);
     }
 }

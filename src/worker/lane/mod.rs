@@ -1,13 +1,14 @@
-//! One destination in `Strict` order: read → attempt → settle | back off | bury.
+//! One destination: read → attempt → settle | back off | bury.
 //!
-//! A lane holds its queue by a tenure: a lease, on one connection, for one plan. Whatever ends the tenure (a lost lease, a sick connection, a
+//! It holds its queue by a tenure: a lease, on one connection, for one plan. Whatever ends the tenure (a lost lease, a sick connection, a
 //! new plan) ends everything that came through it; the next one reads lease, state and head from Redis again.
 //!
 //! * here: one tenure after the other. `orders`: what ends one from outside.
 //! * `shift`: the work of one tenure: when what is sent, and what a person asked for.
-//! * `sending`: one attempt. `failing`: what follows if it failed. `halting`: rests and probes. `report`: what is shown of it all.
+//! * `flights`: requests in progress. `sending`: from what may start to what came of it. `failing`: what follows if it failed. `halting`: rests and probes. `report`: what is shown of it all.
 
 mod failing;
+mod flights;
 mod halting;
 mod orders;
 mod report;
@@ -111,7 +112,7 @@ async fn take(
         (token, Leased::Held { state, now }) => {
             let tenure = Tenure { link, bus: plan.bus.clone(), uid: plan.uid.clone(), token };
             let barrier = (plan.replicas > 0).then(|| Barrier { links: context.barrier(), replicas: plan.replicas });
-            Ok(Some((Feed::new(tenure, Arc::clone(wake), asked, RedisClock::heard(now)).with_barrier(barrier), state)))
+            Ok(Some((Feed::new(plan, tenure, Arc::clone(wake), asked, RedisClock::heard(now)).with_barrier(barrier), state)))
         }
         (_, Leased::Busy | Leased::NoRoute) => Ok(None),
     }

@@ -8,16 +8,24 @@ use tokio::time::Instant;
 /// State is reported at most so often, gauges are set so often.
 const REPORT: Duration = Duration::from_secs(1);
 
+/// Said with the state KeyBacklogFull.
+const BACKLOG_FULL: &str =
+    "10000 events of keys that wait are held; events behind them are not read until some of those are delivered or given up";
+
 impl Shift<'_, '_> {
     fn state(&self) -> &'static str {
         if self.plan.suspend {
             "Suspended"
-        } else if self.blocked {
-            "Blocked"
         } else if self.halted.is_some() {
             "Halted"
-        } else if self.feed.head().is_some_and(|head| head.attempts >= 2) {
+        } else if self.feed.is_full() {
+            "KeyBacklogFull"
+        } else if self.feed.lanes.is_blocked() {
+            "Blocked"
+        } else if self.feed.lanes.oldest().is_some_and(|(_, attempts)| attempts >= 2) {
             "Retrying"
+        } else if self.feed.backlog() > 0 && self.held_up.is_some_and(|at| at.elapsed() < REPORT) {
+            "RateLimited"
         } else if self.feed.backlog() > 0 {
             "Active"
         } else {
@@ -41,10 +49,11 @@ impl Shift<'_, '_> {
             return Ok(());
         }
         let message = match state {
+            "KeyBacklogFull" => BACKLOG_FULL,
             "Halted" | "Retrying" | "Blocked" => self.message.as_str(),
             _ => "",
         };
-        done(self.feed.tenure().report(state, message, &self.plan.id, self.asked.as_deref()).await?)?;
+        done(self.feed.tenure().report(state, message, &self.plan.id, self.plan.ordering.as_str(), self.asked.as_deref()).await?)?;
         self.reported = Some((state, Instant::now()));
         Ok(())
     }
@@ -56,8 +65,8 @@ impl Shift<'_, '_> {
         }
         self.measured = Some(Instant::now());
         self.metrics.backlog.set(i64::try_from(self.feed.backlog()).unwrap_or(i64::MAX));
-        let head = self.feed.head();
-        self.metrics.backlog_oldest.set(head.map_or(0.0, |head| self.feed.clock().since(head.id.ms).as_secs_f64()));
-        self.metrics.head_attempts.set(head.map_or(0, |head| i64::from(head.attempts)));
+        let oldest = self.feed.lanes.oldest();
+        self.metrics.backlog_oldest.set(oldest.map_or(0.0, |(id, _)| self.feed.clock().since(id.ms).as_secs_f64()));
+        self.metrics.head_attempts.set(oldest.map_or(0, |(_, attempts)| i64::from(attempts)));
     }
 }

@@ -1,60 +1,162 @@
-//! One attempt of the head.
+//! From what may start to what came of it.
 
+use super::flights::{Done, Flight, Landed, Step};
 use super::shift::Shift;
-use super::{End, GRACE, done, fenced};
+use super::{End, done, fenced};
 use crate::bus::queue::{Answered, Settled};
-use crate::bus::routing::Ask;
 use crate::failpoint;
-use crate::worker::attempt::{Attempt, Class, Failure, Outcome};
-use crate::worker::feed::News;
+use crate::worker::attempt::{Class, Failure, Outcome};
 use crate::worker::held::Held;
-use futures::FutureExt;
-use std::panic::AssertUnwindSafe;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
 
 /// An event that killed its worker so often, while it was tried alone, is given up.
 const MAX_DEATHS: u32 = 3;
 
-/// Whether an attempt may be made.
-enum Counted {
-    /// It may; with the place for an attempt that is made alone.
-    Go(Option<OwnedSemaphorePermit>),
-    /// The event is no longer in the queue.
-    Gone,
-    /// It killed its worker too often.
-    TooManyDeaths,
-    /// The tenure is to end, or the lease is about to.
-    NotNow,
+/// Why an event is not sent.
+enum Over {
+    /// It has no attempt left, and stayed in the queue all the same.
+    GivenUp(Failure),
+    /// No attempt is worth while.
+    Hopeless(Failure),
 }
 
 impl Shift<'_, '_> {
-    /// One attempt of the head, and what follows from it.
-    pub(super) async fn attempt(&mut self, mut head: Held) -> Result<(), End> {
-        if let Some(failure) = self.given_up(&head) {
-            return self.let_go(head, &failure).await;
-        }
-        if let Some(failure) = self.hopeless(&head) {
-            return self.give_up(head, failure).await;
-        }
-        let number = head.attempts + 1;
-        let alone = match self.count(&mut head, number).await? {
-            Counted::Go(permit) => permit,
-            Counted::Gone => return Ok(()),
-            Counted::NotNow => {
-                self.feed.put_back(head);
-                return Ok(());
+    /// What makes up the next request goes on its way, as far as its events are worth sending.
+    pub(super) async fn launch(&mut self, mut events: Vec<Held>) -> Result<(), End> {
+        let over = events.iter().enumerate().find_map(|(place, held)| Some((place, self.over(held)?)));
+        if let Some((place, over)) = over {
+            let rest = events.split_off(place.max(1));
+            rest.into_iter().for_each(|held| self.feed.put_back(held));
+            if place == 0 {
+                let head = events.remove(0);
+                return match over {
+                    Over::GivenUp(failure) => self.let_go(head, &failure).await,
+                    Over::Hopeless(failure) => self.give_up(head, failure).await,
+                };
             }
-            Counted::TooManyDeaths => {
-                let failure = Failure::new(Class::WorkerDied, format!("its worker died {MAX_DEATHS} times while it was tried alone"));
-                return self.give_up(head, failure).await;
+        }
+        let counted = events.iter().any(|held| held.counted);
+        if counted {
+            // should it kill its worker, what went before it is not repeated
+            self.feed.flush().await.map_err(End::Lost)?;
+        }
+        self.count_request();
+        let flight = Flight { events, sink: self.flights.sink(), alone: None, probe: self.halted.is_some() };
+        if !counted {
+            self.send(flight);
+        } else if flight.head().suspect && !self.begun.contains(&flight.head().id) {
+            self.flights.begin(flight, Step::Alone(self.context.alone.clone()));
+        } else {
+            self.count(flight);
+        }
+        Ok(())
+    }
+
+    fn over(&self, held: &Held) -> Option<Over> {
+        self.given_up(held).map(Over::GivenUp).or_else(|| self.hopeless(held).map(Over::Hopeless))
+    }
+
+    /// Why no attempt is worth while.
+    fn hopeless(&self, held: &Held) -> Option<Failure> {
+        if let Err(bad) = &held.event {
+            return Some(Failure::new(Class::Undecodable, bad));
+        }
+        if self.halted.is_some() {
+            return None;
+        }
+        let clock = self.feed.clock();
+        if self.plan.delivery.max_event_age.is_some_and(|most| clock.since(held.id.ms) > most) {
+            return Some(Failure::new(Class::Expired, "it waited longer than maxEventAge"));
+        }
+        held.expires.is_some_and(|expires| expires < clock.now()).then(|| Failure::new(Class::Expired, "its expirytime is over"))
+    }
+
+    /// Events that were pending when they were read are counted before they are sent; one whose attempt was cut is tried alone.
+    fn count(&mut self, flight: Flight) {
+        let how = flight.events.iter().map(|held| {
+            let mine = !self.begun.insert(held.id);
+            (held.suspect && !mine, mine)
+        });
+        let step = Step::Begin(self.feed.tenure().clone(), how.collect());
+        self.flights.begin(flight, step);
+    }
+
+    fn send(&mut self, flight: Flight) {
+        for held in &flight.events {
+            if held.attempts == 0 {
+                self.metrics.dispatch_latency.observe(self.feed.clock().since(held.id.ms).as_secs_f64());
             }
-        };
-        let Some(outcome) = self.send(&head, number).await? else { return self.abort(head).await };
-        failpoint::hit("worker.answered", head.key());
+            if self.feed.lanes.is_late(held.id) {
+                self.metrics.order_violations.inc();
+                tracing::error!(destination = self.plan.name, id = %held.id, "an event would be sent behind a later one; this is a defect");
+            }
+        }
+        self.flights.begin(flight, Step::Send);
+        self.metrics.in_flight.set(i64::try_from(self.flights.len()).unwrap_or(i64::MAX));
+    }
+
+    /// What follows a step of a request.
+    pub(super) async fn landed(&mut self, Landed { mut flight, done }: Landed) -> Result<(), End> {
+        let ends = self.orders.pending().is_some();
+        self.metrics.in_flight.set(i64::try_from(self.flights.len()).unwrap_or(i64::MAX));
+        match done {
+            Some(Done::Sent(outcome)) => self.answered(flight, outcome).await,
+            Some(Done::Begun(answers)) if !ends => self.begun(flight, answers?).await,
+            Some(Done::Alone(permit)) if !ends => {
+                flight.alone = permit;
+                self.count(flight);
+                Ok(())
+            }
+            Some(_) | None => {
+                self.flights.keep(flight.sink);
+                self.abort(flight.events).await
+            }
+        }
+    }
+
+    /// They are counted: they are sent, unless one killed its worker too often.
+    async fn begun(&mut self, flight: Flight, answers: Vec<Answered<u32>>) -> Result<(), End> {
+        let Flight { events, sink, alone, probe } = flight;
+        let mut left = Vec::new();
+        for (held, answer) in events.into_iter().zip(answers) {
+            match answer {
+                Answered::Done(deaths) if deaths >= MAX_DEATHS => {
+                    let failure = Failure::new(Class::WorkerDied, format!("its worker died {MAX_DEATHS} times while it was tried alone"));
+                    self.give_up(held, failure).await?;
+                }
+                Answered::Done(_) => left.push(held),
+                Answered::Gone => self.forget(held.id),
+                Answered::Fenced => return Err(fenced()),
+            }
+        }
+        if left.is_empty() || !self.feed.may_send() {
+            // nothing is left of it, or the answer took long
+            self.flights.keep(sink);
+            left.into_iter().for_each(|held| self.feed.put_back(held));
+        } else {
+            self.send(Flight { events: left, sink, alone, probe });
+        }
+        Ok(())
+    }
+
+    /// We ended the attempt ourselves: it does not count.
+    pub(super) async fn abort(&mut self, events: Vec<Held>) -> Result<(), End> {
+        for held in events {
+            if held.counted {
+                done(self.feed.tenure().abort(held.id).await?)?;
+            }
+            self.feed.put_back(held);
+        }
+        Ok(())
+    }
+
+    async fn answered(&mut self, flight: Flight, outcome: Outcome) -> Result<(), End> {
+        // the place is free when this attempt is closed in Redis
+        let Flight { events, sink, alone, probe } = flight;
+        self.flights.keep(sink);
+        events.iter().for_each(|held| failpoint::hit("worker.answered", held.key()));
         match outcome {
-            Outcome::Delivered { .. } => self.delivered(&head, number),
-            Outcome::Failed(failure) => return self.failed(head, number, failure).await,
+            Outcome::Delivered { .. } => self.delivered(&events),
+            Outcome::Failed(failure) => return self.failed(events, failure, probe).await,
         }
         if alone.is_some() {
             self.feed.flush().await.map_err(End::Lost)?;
@@ -62,121 +164,18 @@ impl Shift<'_, '_> {
         Ok(())
     }
 
-    /// Why no attempt is worth while.
-    fn hopeless(&self, head: &Held) -> Option<Failure> {
-        if let Err(bad) = &head.event {
-            return Some(Failure::new(Class::Undecodable, bad));
-        }
-        let most = self.plan.delivery.max_event_age?;
-        let expired = self.halted.is_none() && self.feed.clock().since(head.id.ms) > most;
-        expired.then(|| Failure::new(Class::Expired, "it waited longer than maxEventAge"))
-    }
-
-    /// An event that was pending when it was read is counted before it is sent; one whose attempt was cut is tried alone.
-    async fn count(&mut self, head: &mut Held, number: u32) -> Result<Counted, End> {
-        if !head.counted {
-            return Ok(Counted::Go(None));
-        }
-        // should it kill its worker, what went before it is not repeated
-        self.feed.flush().await.map_err(End::Lost)?;
-        let mine = self.begun.contains(&head.id);
-        let alone = head.suspect && !mine;
-        let permit = if alone { Some(self.alone().await?) } else { None };
-        if self.orders.pending().is_some() {
-            return Ok(Counted::NotNow);
-        }
-        self.begun.insert(head.id);
-        match self.feed.tenure().begin(head.id, number, alone, mine).await? {
-            Answered::Done(deaths) if deaths >= MAX_DEATHS => Ok(Counted::TooManyDeaths),
-            // the answer took long
-            Answered::Done(_) if !self.feed.may_start() => Ok(Counted::NotNow),
-            Answered::Done(_) => Ok(Counted::Go(permit.flatten())),
-            Answered::Gone => {
-                self.forget(head.id);
-                Ok(Counted::Gone)
-            }
-            Answered::Fenced => Err(fenced()),
-        }
-    }
-
-    /// The one place in this process for an attempt that may kill it; `None` if the tenure is to end first.
-    async fn alone(&mut self) -> Result<Option<OwnedSemaphorePermit>, End> {
-        let place = self.context.alone.clone().acquire_owned();
-        tokio::pin!(place);
-        loop {
-            tokio::select! {
-                permit = &mut place => return Ok(permit.ok()),
-                news = self.feed.news() => self.hear(news)?,
-                () = self.orders.arrive() => return Ok(None),
-            }
-        }
-    }
-
-    /// Sends it; `None` if we ended the attempt ourselves.
-    async fn send(&mut self, head: &Held, number: u32) -> Result<Option<Outcome>, End> {
-        let Ok(event) = &head.event else { return Ok(None) };
-        if number == 1 {
-            self.metrics.dispatch_latency.observe(self.feed.clock().since(head.id.ms).as_secs_f64());
-        }
-        if self.last_success >= head.id {
-            self.metrics.order_violations.inc();
-            tracing::error!(destination = self.plan.name, id = %head.id, "an event would be sent behind a later one; this is a defect");
-        }
-        let attempt = Attempt { event, sequence: head.id, number, redriven: head.redriven };
-        let send = async {
-            failpoint::hit("worker.send", head.key());
-            self.sink.send(&[attempt]).await
-        };
-        let send = AssertUnwindSafe(send).catch_unwind();
-        tokio::pin!(send);
-        let mut limit: Option<Instant> = None;
-        self.metrics.in_flight.set(1);
-        let outcome = loop {
-            tokio::select! {
-                biased;
-                outcome = &mut send => break Some(outcome.unwrap_or_else(|_| Outcome::Failed(Failure::new(Class::Internal, "a defect in the sink")))),
-                news = self.feed.news() => match news {
-                    News::Progress => {}
-                    News::Lost(why) => {
-                        self.metrics.in_flight.set(0);
-                        return Err(End::Lost(why));
-                    }
-                    News::Asked(_, nonce) if self.asked.as_ref() == Some(&nonce) => {}
-                    News::Asked(ask, nonce) => {
-                        self.ask = Some((ask, nonce));
-                        if ask == Ask::Skip(head.id) {
-                            break None;
-                        }
-                    }
-                },
-                () = self.orders.arrive(), if limit.is_none() => limit = Some(Instant::now() + GRACE),
-                () = tokio::time::sleep_until(limit.unwrap_or_else(Instant::now)), if limit.is_some() => break None,
-            }
-        };
-        self.metrics.in_flight.set(0);
-        Ok(outcome)
-    }
-
-    /// We ended the attempt ourselves: it does not count.
-    pub(super) async fn abort(&mut self, head: Held) -> Result<(), End> {
-        if head.counted {
-            done(self.feed.tenure().abort(head.id).await?)?;
-        }
-        self.feed.put_back(head);
-        Ok(())
-    }
-
-    fn delivered(&mut self, head: &Held, number: u32) {
+    fn delivered(&mut self, events: &[Held]) {
         self.metrics.attempt("delivered", "");
-        self.metrics.delivered.inc();
-        self.metrics.end_to_end_latency.observe(self.feed.clock().since(head.id.ms).as_secs_f64());
-        self.last_success = head.id;
         if self.halted.take().is_some() {
             self.probe = None;
             tracing::info!(namespace = self.plan.namespace, destination = self.plan.name, "resumed");
         }
         self.message.clear();
-        self.begun.remove(&head.id);
-        self.feed.settle(Settled { id: head.id, size: head.size, attempts: number });
+        for held in events {
+            self.metrics.delivered.inc();
+            self.metrics.end_to_end_latency.observe(self.feed.clock().since(held.id.ms).as_secs_f64());
+            self.begun.remove(&held.id);
+            self.feed.settle(Settled { id: held.id, size: held.size, attempts: held.attempts + 1 });
+        }
     }
 }

@@ -1,15 +1,18 @@
 //! The work of one tenure: when something is sent, and what a person asked for.
 
+use super::flights::Flights;
 use super::orders::Orders;
 use super::{End, GRACE, done};
 use crate::admin::DestinationMetrics;
 use crate::bus::queue::{Fate, Streak};
 use crate::bus::routing::Ask;
 use crate::event::Sequence;
-use crate::plan::{OnExhausted, Plan};
+use crate::plan::{Ordering, Plan};
 use crate::worker::LaneContext;
 use crate::worker::attempt::{Class, Failure};
 use crate::worker::feed::{Feed, News};
+use crate::worker::lanes::Named;
+use crate::worker::rate::Pace;
 use crate::worker::sink::Sink;
 use std::collections::{HashMap, HashSet};
 use tokio::time::Instant;
@@ -23,13 +26,17 @@ pub(super) struct Shift<'a, 'o> {
     /// Events that this process has counted an attempt of before making it.
     pub(super) begun: &'a mut HashSet<Sequence>,
     pub(super) feed: Feed,
-    pub(super) sink: Sink,
+    pub(super) flights: Flights,
+    /// Most requests in progress.
+    most: usize,
+    /// Where the plan limits the rate of requests.
+    pace: Option<Pace>,
+    /// When a due event had to wait for that last.
+    pub(super) held_up: Option<Instant>,
     /// Why it is halted.
     pub(super) halted: Option<String>,
-    /// When a halted head is probed; `None`: never.
+    /// When a halted destination is probed; `None`: never.
     pub(super) probe: Option<Instant>,
-    /// The head was given up, and stays.
-    pub(super) blocked: bool,
     /// The plan is not the one that was reported last: waiting events start over.
     renewed: bool,
     /// What a person asked for, not yet done.
@@ -42,7 +49,6 @@ pub(super) struct Shift<'a, 'o> {
     pub(super) measured: Option<Instant>,
     /// The last failure, for a person.
     pub(super) message: String,
-    pub(super) last_success: Sequence,
 }
 
 impl<'a, 'o> Shift<'a, 'o> {
@@ -63,17 +69,18 @@ impl<'a, 'o> Shift<'a, 'o> {
             metrics,
             begun,
             feed,
-            sink,
+            flights: Flights::new(sink),
+            most: most_in_flight(plan),
+            pace: plan.rate.map(|rate| Pace::new(rate, Instant::now().into_std())),
+            held_up: None,
             halted: None,
             probe: None,
-            blocked: false,
             renewed: state.get("plan").is_some_and(|reported| *reported != plan.id),
             ask: None,
             asked: state.get("asked").cloned(),
             reported: None,
             measured: None,
             message: state.get("reason").cloned().unwrap_or_default(),
-            last_success: Sequence::ZERO,
         };
         shift.was_halted(state.get("halted"));
         shift
@@ -99,51 +106,92 @@ impl<'a, 'o> Shift<'a, 'o> {
         }
         loop {
             if let Some(end) = self.orders.pending() {
+                self.land_all().await?;
                 return Ok(end);
             }
-            if let Some((ask, nonce)) = self.ask.take() {
-                self.answer(ask, nonce).await?;
-            }
+            self.answer().await?;
             self.report(false).await?;
             self.measure();
-            let due = self.due();
-            if due.is_none_or(|due| due > Instant::now()) {
-                self.wait([due, self.report_due()].into_iter().flatten().min()).await?;
-            } else if let Some(head) = self.feed.take() {
-                self.attempt(head).await?;
+            if !self.start_next().await? {
+                self.wait().await?;
             }
         }
     }
 
     /// A new plan or Secret: a halt ends, and what waits is tried at once, with all its retries. The plan is reported after that, so that it
-    /// is done again if it was cut.
+    /// is done again if it was cut. Nothing was read yet.
     async fn start_over(&mut self) -> Result<(), End> {
         self.resume().await?;
-        self.feed.fill().await.map_err(End::Lost)?;
-        let troubled = self.feed.troubled();
-        if !troubled.is_empty() {
-            done(self.feed.tenure().reset(&troubled).await?)?;
-            self.feed.reset();
+        done(self.feed.tenure().reset_all().await?).map(|_| ())
+    }
+
+    /// Requests in progress end, by themselves if that does not take long.
+    async fn land_all(&mut self) -> Result<(), End> {
+        self.flights.cut_all(false);
+        let limit = Instant::now() + GRACE;
+        while !self.flights.is_empty() {
+            tokio::select! {
+                biased;
+                landed = self.flights.landed() => self.landed(landed).await?,
+                news = self.feed.news() => self.hear(news)?,
+                () = tokio::time::sleep_until(limit) => self.flights.cut_all(true),
+            }
         }
         Ok(())
     }
 
-    /// When the head may be tried; `None` until more is known.
-    fn due(&mut self) -> Option<Instant> {
-        if self.plan.suspend || !self.feed.may_start() {
+    /// When the next request may start; `None` until more is known.
+    fn due(&self) -> Option<Instant> {
+        let due = self.event_due()?;
+        Some(self.pace.map_or(due, |pace| due.max(pace.due().into())))
+    }
+
+    /// The same, whatever the limit of the rate says.
+    fn event_due(&self) -> Option<Instant> {
+        if self.plan.suspend || self.flights.len() >= self.most || !self.feed.may_start() {
             return None;
         }
-        let head = self.feed.head()?;
-        let due = Instant::now() + self.feed.clock().until(head.next);
-        self.blocked |= self.plan.delivery.on_exhausted == OnExhausted::Block && self.given_up(head).is_some();
+        let (clock, now) = (self.feed.clock(), Instant::now());
         match &self.halted {
-            _ if self.blocked => None,
-            None => Some(due),
-            Some(_) => self.probe.map(|probe| probe.max(due)),
+            None => self.feed.lanes.due().map(|due| now + clock.until(due)),
+            // one probe at a time, and nothing beside it
+            Some(_) if !self.flights.is_empty() => None,
+            Some(_) => Some(self.probe?.max(now + clock.until(self.feed.lanes.oldest_due()?))),
         }
     }
 
-    async fn wait(&mut self, until: Option<Instant>) -> Result<(), End> {
+    /// Starts a request, or ends an event that is not worth one; false if nothing is due.
+    async fn start_next(&mut self) -> Result<bool, End> {
+        let due = self.event_due();
+        let now = Instant::now();
+        if due.is_none_or(|due| due > now) {
+            return Ok(false);
+        }
+        if self.pace.is_some_and(|pace| pace.due() > now.into_std()) {
+            self.held_up = Some(now);
+            return Ok(false);
+        }
+        let now = self.feed.clock().now();
+        let events = match &self.halted {
+            None => self.feed.lanes.start(now),
+            Some(_) => self.feed.lanes.start_oldest(now).into_iter().collect(),
+        };
+        if events.is_empty() {
+            return Ok(false);
+        }
+        self.launch(events).await?;
+        Ok(true)
+    }
+
+    /// A request starts.
+    pub(super) fn count_request(&mut self) {
+        if let Some(pace) = &mut self.pace {
+            pace.take(Instant::now().into_std());
+        }
+    }
+
+    async fn wait(&mut self) -> Result<(), End> {
+        let until = [self.due(), self.report_due()].into_iter().flatten().min();
         let timer = async {
             match until {
                 Some(until) => tokio::time::sleep_until(until).await,
@@ -151,9 +199,10 @@ impl<'a, 'o> Shift<'a, 'o> {
             }
         };
         tokio::select! {
+            biased;
+            landed = self.flights.landed() => self.landed(landed).await,
             news = self.feed.news() => self.hear(news),
             () = timer => Ok(()),
-            () = self.sink.idle() => Ok(()),
             () = self.orders.arrive() => Ok(()),
         }
     }
@@ -168,40 +217,55 @@ impl<'a, 'o> Shift<'a, 'o> {
     }
 
     /// Does what a person asked for, and says so.
-    async fn answer(&mut self, ask: Ask, nonce: String) -> Result<(), End> {
-        match ask {
+    async fn answer(&mut self) -> Result<(), End> {
+        let Some((ask, nonce)) = self.ask.take() else { return Ok(()) };
+        let is_done = match ask {
             Ask::Retry => self.retry().await?,
             Ask::Skip(id) => self.skip(id).await?,
+        };
+        if !is_done {
+            self.ask = Some((ask, nonce));
+            return Ok(());
         }
         self.asked = Some(nonce);
         self.report(true).await
     }
 
-    /// The waiting, blocked or halted head is tried at once, with all its retries. A halt ends when it succeeds.
-    async fn retry(&mut self) -> Result<(), End> {
-        if let Some(head) = self.feed.head() {
-            done(self.feed.tenure().reset(&[head.id]).await?)?;
+    /// All that wait for a retry, are blocked or halted are tried at once, with all their retries. A halt ends when one succeeds.
+    async fn retry(&mut self) -> Result<bool, End> {
+        let troubled = self.feed.lanes.troubled();
+        if !troubled.is_empty() {
+            done(self.feed.tenure().reset(&troubled).await?)?;
         }
-        if let Some(head) = self.feed.head_mut() {
-            head.start_over();
-        }
-        self.blocked = false;
+        self.feed.lanes.start_over();
         if self.halted.is_some() {
             self.probe = Some(Instant::now());
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// This head is given up; another one stays.
-    async fn skip(&mut self, id: Sequence) -> Result<(), End> {
-        if self.feed.head().is_some_and(|head| head.id == id)
-            && let Some(head) = self.feed.take()
-        {
-            let failure = Failure::new(Class::Skipped, "a person asked to skip it");
-            self.feed.flush().await.map_err(End::Lost)?;
-            self.bury(head, Fate::DeadLetter, Streak::None, &failure).await?;
-            self.blocked = false;
+    /// This event is given up if it is the first of its lane; another one stays. False: not yet.
+    async fn skip(&mut self, id: Sequence) -> Result<bool, End> {
+        if self.flights.contains(id) {
+            self.flights.cut(id);
+            return Ok(false);
         }
-        Ok(())
+        match self.feed.lanes.take_named(id) {
+            Named::Taken(head) => {
+                let failure = Failure::new(Class::Skipped, "a person asked to skip it");
+                self.feed.flush().await.map_err(End::Lost)?;
+                self.bury(head, Fate::DeadLetter, Streak::None, &failure).await?;
+                Ok(true)
+            }
+            Named::Lacking => Ok(false),
+            Named::Not => Ok(true),
+        }
+    }
+}
+
+fn most_in_flight(plan: &Plan) -> usize {
+    match plan.ordering {
+        Ordering::Strict => 1,
+        Ordering::PerKey { max_in_flight, .. } | Ordering::Unordered { max_in_flight } => max_in_flight.max(1) as usize,
     }
 }

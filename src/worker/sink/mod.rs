@@ -4,6 +4,7 @@ pub mod http;
 
 use self::http::{ConfigError, HttpSink, Resolver, Trust};
 use crate::plan;
+use crate::traces::{Destination, Span};
 use crate::worker::attempt::{Attempt, Outcome};
 use crate::worker::guard::Policy;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub struct SinkContext {
     pub resolver: Resolver,
     /// Certificate authorities and TLS configurations.
     pub trust: Arc<Trust>,
+    /// Whether a destination may accept any certificate (`tls.insecureSkipVerify`). Default false.
+    pub allow_insecure_tls: bool,
 }
 
 impl SinkContext {
@@ -30,13 +33,21 @@ impl SinkContext {
             idle_timeout: Duration::from_secs(4),
             resolver: Resolver::system(),
             trust: Arc::new(Trust::default()),
+            allow_insecure_tls: false,
         }
     }
 }
 
-/// Where a lane sends its events. Owns its connection, so it has one request in progress.
+/// Where a lane sends its events. Has one request in progress.
 #[derive(Debug)]
-pub enum Sink {
+pub struct Sink {
+    kind: Kind,
+    /// Whose it is, for traces.
+    destination: Arc<Destination>,
+}
+
+#[derive(Debug)]
+enum Kind {
     /// HTTP POST.
     Http(Box<HttpSink>),
 }
@@ -44,36 +55,46 @@ pub enum Sink {
 impl Sink {
     /// Prepares everything that is the same for each event. Opens no connection.
     pub fn new(plan: &plan::Plan, context: &SinkContext) -> Result<Sink, ConfigError> {
-        match &plan.sink {
-            plan::Sink::Http(http) => Ok(Sink::Http(Box::new(HttpSink::new(http, plan.delivery.timeout, context)?))),
-        }
+        let kind = match &plan.sink {
+            plan::Sink::Http(http) => Kind::Http(Box::new(HttpSink::new(http, plan.delivery.timeout, context)?)),
+        };
+        let (bus, namespace, name) = (plan.bus.clone(), plan.namespace.clone(), plan.name.clone());
+        Ok(Sink { kind, destination: Arc::new(Destination { bus, namespace, name }) })
     }
 
     /// Another one for the same receiver, for one more request in progress.
     pub fn another(&self) -> Sink {
-        match self {
-            Sink::Http(http) => Sink::Http(Box::new(http.another())),
-        }
+        let kind = match &self.kind {
+            Kind::Http(http) => Kind::Http(Box::new(http.another())),
+        };
+        Sink { kind, destination: Arc::clone(&self.destination) }
     }
 
     /// Sends events in one request: exactly one, unless the format is a batch. All of them are delivered, or none.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future aborts the request and closes its connection; the next send opens a new one. The receiver may have got
-    /// the event.
+    /// Dropping the future aborts the request; the next send opens a new connection where that one is of no further use. The receiver may
+    /// have got the event.
     pub async fn send(&mut self, attempts: &[Attempt<'_>]) -> Outcome {
-        match self {
-            Sink::Http(http) => http.send(attempts).await,
+        let number = attempts.iter().map(|attempt| attempt.number).max().unwrap_or(1);
+        let span = Span::deliver(&self.destination, attempts.iter().map(|attempt| attempt.event), number);
+        let outcome = match &mut self.kind {
+            Kind::Http(http) => http.send(attempts, span.trace_parent()).await,
+        };
+        match &outcome {
+            Outcome::Delivered { code } => span.end(Some(*code), None),
+            Outcome::Failed(failure) => span.end(failure.code, Some(failure.class.as_str())),
         }
+        outcome
     }
 
     /// Looks after the connection while there is nothing to send: closes it when the receiver does, or when it was idle too long.
     ///
     /// Never completes; to be dropped when there is something to send. Without it an idle connection is closed by the next send.
     pub async fn idle(&mut self) {
-        match self {
-            Sink::Http(http) => http.idle().await,
+        match &mut self.kind {
+            Kind::Http(http) => http.idle().await,
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::apply;
 use crate::support::client::Post;
 use crate::support::eventually::holds;
+use crate::support::redis::Redis;
 use crate::support::world::{Plan, SHOP};
 use crate::support::{Client, World, eventually};
 use posthorn::api::not_yet::{self, Place};
@@ -81,17 +82,45 @@ async fn a_bus_is_read_only_by_those_whom_the_admin_lets_and_only_while_he_does(
     assert_eq!(ids, ["event-1", "event-2", "event-4"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_of_a_bus_that_is_away_is_told_on_the_destinations_of_that_bus_alone() {
+    let mut own = Redis::start();
+    let settings = format!("buses:\n  default: {{}}\n  team: {{redis: {{url: '{}'}}}}\n", own.url());
+    let world = World::of(Plan { settings, ..Plan::default() }).await;
+    let receiver = Receiver::start(Behaviour::ok()).await.unwrap();
+    let http = json!({"uri": receiver.url()});
+    apply(&world, "hook", &http, &json!({}));
+    apply(&world, "team", &http, &json!({"bus": "team"}));
+    world.ready("hook").await;
+    world.ready("team").await;
+    assert_eq!(own.cli(&["HLEN", "ph:{team}:routes"]), "1");
+    post(&world, 1).await;
+    world.status("team", "delivered", &json!(1)).await;
+
+    own.kill9();
+    for condition in ["StorageSafe", "Ready"] {
+        world.reason("team", condition, "RedisUnavailable").await;
+    }
+    assert_eq!(world.condition("hook", "StorageSafe", "True").await, "Safe");
+    world.post([1]).await;
+    world.delivered("hook", 1).await;
+    // what is asked of other buses meanwhile is done
+    apply(&world, "more", &http, &json!({"bus": "default"}));
+    world.ready("more").await;
+
+    own.restart();
+    world.ready("team").await;
+    post(&world, 2).await;
+    world.status("team", "delivered", &json!(2)).await;
+    world.cluster.ok(&["delete", "evd", "team", "-n", SHOP]);
+    assert_eq!(own.cli(&["HLEN", "ph:{team}:routes"]), "0");
+}
+
 /// One use of each field that is not there yet: fields of `sink.http`, and of the spec.
 fn not_there_yet() -> Vec<(Value, Value)> {
     let none = || json!({});
     vec![
         (json!({"format": "Batch"}), none()),
-        (
-            json!({"auth": {"oauth2": {"tokenURI": "https://a.example/", "clientID": "a", "clientSecretKeyRef": {"name": "a", "key": "b"}}}}),
-            none(),
-        ),
-        (json!({"tls": {"clientCertificateRef": {"name": "a"}}}), none()),
-        (json!({"tls": {"insecureSkipVerify": true}}), none()),
         (none(), json!({"ordering": {"mode": "PerKey"}})),
         (none(), json!({"limits": {"rate": {"requests": 1, "per": "1s"}}})),
     ]

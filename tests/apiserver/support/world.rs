@@ -103,8 +103,12 @@ impl World {
         let mut pieces = Pieces::with(redis, &settings);
         pieces.flag(&format!("--log={log}"));
         let template = TempDir::with_prefix("posthorn-template-").unwrap();
-        let env =
-            [("POSTHORN_REDIS_URL", pieces.redis.url()), ("POSTHORN_EGRESS_ALLOW", "127.0.0.0/8".into()), ("POSTHORN_LOG", log.into())];
+        let env = [
+            ("POSTHORN_REDIS_URL", pieces.redis.url()),
+            ("POSTHORN_CONFIG", pieces.config().display().to_string()),
+            ("POSTHORN_EGRESS_ALLOW", "127.0.0.0/8".into()),
+            ("POSTHORN_LOG", log.into()),
+        ];
         let env: Vec<Value> = env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
         let pod = json!({"spec": {"containers": [{"name": "worker", "env": env}]}});
         std::fs::write(template.path().join("template.yaml"), pod.to_string()).unwrap();

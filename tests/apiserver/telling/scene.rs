@@ -5,7 +5,7 @@ use crate::table::destination;
 use posthorn::admin::Metrics;
 use posthorn::api::status::WorkerStatus;
 use posthorn::bus::routing::{self, Created, Start};
-use posthorn::bus::{Link, RedisUrl, Supervisor};
+use posthorn::bus::{Link, Links, RedisUrl, Servers};
 use posthorn::operator::board::{Applied, Board, Key, Outcome, Reconciled};
 use posthorn::operator::events::Events;
 use posthorn::operator::leader::Leader;
@@ -23,7 +23,7 @@ pub struct Scene {
     pub cluster: &'static Cluster,
     pub namespace: String,
     pub pieces: Pieces,
-    pub links: Supervisor,
+    pub links: Links,
     pub board: Board,
     pub events: Events,
     pub metrics: OperatorMetrics,
@@ -44,7 +44,8 @@ impl Scene {
         let (leadership, trouble) = (leader.leadership(), Arc::new(Mutex::new(None::<String>)));
         let (events, teller) = Events::new(client.clone(), "operator-0", metrics.clone());
         let url: RedisUrl = pieces.redis.url().parse().unwrap();
-        let links = Supervisor::start(url.clone(), "operator");
+        let servers = Servers::new(&url, &settings).unwrap();
+        let links = servers.connect("operator");
         let troubled = trouble.clone();
         let writer = StatusWriter::new(
             board.clone(),
@@ -58,12 +59,12 @@ impl Scene {
         tokio::spawn(leader.run(shutdown.clone()));
         tokio::spawn(teller.run(shutdown.clone()));
         tokio::spawn(writer.run(shutdown.clone()));
-        tokio::spawn(Observer::new(board.clone(), settings, url, links.clone(), OperatorMetrics::default()).run(shutdown.clone()));
+        tokio::spawn(Observer::new(board.clone(), settings, servers, links.clone(), OperatorMetrics::default()).run(shutdown.clone()));
         Scene { cluster, namespace, pieces, links, board, events, metrics, page, trouble, shutdown }
     }
 
     pub async fn link(&self) -> Link {
-        self.links.link().await
+        self.links.of("default").link().await
     }
 
     /// `kubectl create` of a destination; its uid.

@@ -33,7 +33,7 @@ async fn without_a_connection_it_is_refused_at_once() {
 #[tokio::test]
 async fn a_full_redis_surely_stored_nothing() {
     let redis = Redis::with(without_aof());
-    let appender = Appender::start(redis.url().parse().unwrap());
+    let appender = Appender::start(redis.url().parse::<posthorn::bus::RedisUrl>().unwrap());
     ready(&appender).await;
     redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     let error = append(&appender, event(), 0).await.unwrap_err();
@@ -49,7 +49,7 @@ async fn a_full_redis_surely_stored_nothing() {
 async fn a_write_without_an_answer_is_unknown_and_its_repeat_safe() {
     let redis = Redis::with(without_aof());
     let proxy = Proxy::start(redis.addr()).await;
-    let appender = Appender::start(format!("redis://{}", proxy.addr).parse().unwrap());
+    let appender = Appender::start(format!("redis://{}", proxy.addr).parse::<posthorn::bus::RedisUrl>().unwrap());
     ready(&appender).await;
     append(&appender, event(), 0).await.unwrap();
     proxy.stall_before(b"the one in question");
@@ -68,7 +68,7 @@ async fn a_write_without_an_answer_is_unknown_and_its_repeat_safe() {
 #[tokio::test]
 async fn a_hello_without_an_answer_surely_stored_nothing() {
     let redis = Redis::with(without_aof());
-    let appender = Appender::start(redis.url().parse().unwrap());
+    let appender = Appender::start(redis.url().parse::<posthorn::bus::RedisUrl>().unwrap());
     ready(&appender).await;
     redis.freeze();
     let error = append(&appender, event(), 0).await.unwrap_err();
@@ -81,8 +81,8 @@ async fn a_hello_without_an_answer_surely_stored_nothing() {
 #[tokio::test]
 async fn one_lost_connection_of_several_is_passed_over() {
     let redis = Redis::with(without_aof());
-    let appender = Appender::start(redis.url().parse().unwrap());
-    let other = Supervisor::start(redis.url().parse().unwrap(), "test").link().await;
+    let appender = Appender::start(redis.url().parse::<posthorn::bus::RedisUrl>().unwrap());
+    let other = Supervisor::start(redis.url().parse::<posthorn::bus::RedisUrl>().unwrap(), "test").link().await;
     let clients = || redis.cli(&["CLIENT", "LIST", "TYPE", "normal"]).lines().map(str::to_owned).collect::<Vec<_>>();
     eventually("four connections", async || holds(clients().len() == 6, || "fewer".into())).await;
     for _ in 0..4 {
@@ -104,7 +104,7 @@ async fn an_event_is_confirmed_once_enough_replicas_have_it() {
     let more = vec![("repl-diskless-sync-delay", "0".to_owned())];
     let primary = Redis::with(Options { more, ..without_aof() });
     let replica = Redis::with(without_aof());
-    let appender = Appender::start(primary.url().parse().unwrap());
+    let appender = Appender::start(primary.url().parse::<posthorn::bus::RedisUrl>().unwrap());
     ready(&appender).await;
     let error = append(&appender, event_named("confirmed"), 1).await.unwrap_err();
     assert!(matches!(&error, Error::Unknown(why) if why.contains("0 of 1")), "{error}");

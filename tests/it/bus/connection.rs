@@ -202,7 +202,7 @@ async fn a_wrong_password_is_told_without_repeating_it() {
     let links = Supervisor::start(address("canary"), "test");
     let why = trouble(&links, "WRONGPASS").await;
     assert!(!why.contains("canary"), "{why}");
-    let links = Supervisor::start(format!("redis://{}", redis.addr()).parse().unwrap(), "test");
+    let links = Supervisor::start(format!("redis://{}", redis.addr()).parse::<posthorn::bus::RedisUrl>().unwrap(), "test");
     trouble(&links, "NOAUTH").await;
     works(&Supervisor::start(address("right"), "test").link().await).await;
 }

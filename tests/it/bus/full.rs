@@ -80,7 +80,7 @@ async fn a_full_redis_is_drained() {
     assert_eq!(done(tenure.bury(&burial(owed[1])).await), Buried::Done);
     done(tenure.halt("Gone").await);
     done(tenure.unhalt().await);
-    done(tenure.report("Active", "", "plan", None).await);
+    done(tenure.report("Active", "", "plan", "Strict", None).await);
     assert_eq!((bus.count("u", "settled"), bus.count("u", "buried"), bus.queue("u").len()), (1, 1, 3));
     bus.check();
 }

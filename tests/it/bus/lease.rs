@@ -227,7 +227,7 @@ async fn every_change_of_a_queue_is_refused_with_another_token() {
     assert_eq!(other.bury(&super::fixture::burial(id)).await.unwrap(), Answered::Fenced);
     assert_eq!(other.halt("Gone").await.unwrap(), Answered::Fenced);
     assert_eq!(other.unhalt().await.unwrap(), Answered::Fenced);
-    assert_eq!(other.report("Active", "", "p", None).await.unwrap(), Answered::Fenced);
+    assert_eq!(other.report("Active", "", "p", "Strict", None).await.unwrap(), Answered::Fenced);
     assert_eq!(bus.everything(), before);
     bus.check();
 }

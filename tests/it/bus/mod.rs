@@ -11,6 +11,7 @@ mod lease;
 mod limits;
 mod model;
 mod read;
+mod redrive;
 mod route;
 mod routes;
 mod settle;

@@ -102,14 +102,14 @@ async fn a_report_says_what_the_worker_does_and_answers_a_person() {
     let bus = Bus::start().await;
     bus.create("u").await;
     let tenure = bus.lease("u").await;
-    done(tenure.report("Retrying", "503 busy", "plan-1", None).await);
+    done(tenure.report("Retrying", "503 busy", "plan-1", "Strict", None).await);
     let state = bus.state("u");
     assert_eq!((state["state"].as_str(), state["reason"].as_str(), state["plan"].as_str()), ("Retrying", "503 busy", "plan-1"));
     assert!(state["at"].parse::<u64>().unwrap() <= bus.time() && !state.contains_key("asked"));
     routing::ask(&bus.link, &bus.name, "u", Ask::Retry, "first").await.unwrap();
     routing::ask(&bus.link, &bus.name, "u", Ask::Retry, "second").await.unwrap();
-    done(tenure.report("Active", "", "plan-1", Some("first")).await);
+    done(tenure.report("Active", "", "plan-1", "Strict", Some("first")).await);
     assert_eq!((bus.field("u", "asked").as_deref(), bus.field("u", "ask").as_deref()), (Some("first"), Some("retry - second")));
-    done(tenure.report("Active", "", "plan-1", Some("second")).await);
+    done(tenure.report("Active", "", "plan-1", "Strict", Some("second")).await);
     assert_eq!((bus.field("u", "asked").as_deref(), bus.field("u", "ask")), (Some("second"), None));
 }

@@ -37,7 +37,7 @@ async fn told(bus: &Bus, states: &States) -> bool {
 }
 
 async fn report(tenure: &Tenure, state: &str, plan: &str, asked: Option<&str>) {
-    done(tenure.report(state, "", plan, asked).await);
+    done(tenure.report(state, "", plan, "Strict", asked).await);
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ async fn a_status_tells_all_at_one_moment() {
     let head = read[3].entry.sequence;
     done(tenure.fail(head, 2, "Status", Some(503), "busy", Some(Duration::from_secs(9))).await);
     done(tenure.halt("Unauthorized").await);
-    done(tenure.report("Halted", "401", "plan-7", Some("nonce")).await);
+    done(tenure.report("Halted", "401", "plan-7", "Strict", Some("nonce")).await);
     routed(bus.detach("u").await);
     let status = status(&bus, "u").await;
     assert_eq!((status.backlog, status.dead_letters, status.routed), (1, 1, 4));

@@ -175,7 +175,7 @@ impl World {
     }
 
     async fn link(&self) -> Link {
-        Supervisor::start(self.redis.url().parse().unwrap(), "test").link().await
+        Supervisor::start(self.redis.url().parse::<posthorn::bus::RedisUrl>().unwrap(), "test").link().await
     }
 
     fn path(&self, name: &str) -> String {
@@ -202,12 +202,28 @@ impl World {
         self.client.post_until_accepted(&Post { event_type: event_type.into(), ..Post::numbered(number) }).await;
     }
 
+    /// Posts events whose type is one of so many, `key-0`, `key-1` …, by their numbers.
+    pub async fn post_keys(&mut self, numbers: RangeInclusive<u64>, keys: u64) {
+        for number in numbers {
+            self.post_type(number, &format!("key-{}", number % keys)).await;
+        }
+    }
+
     /// Takes the client and goes on posting with it; [`World::joined`] gives it back.
     pub fn load(&mut self, numbers: RangeInclusive<u64>) -> JoinHandle<Client> {
+        self.load_of(numbers, Post::numbered)
+    }
+
+    /// The same with events whose type is one of so many.
+    pub fn load_keys(&mut self, numbers: RangeInclusive<u64>, keys: u64) -> JoinHandle<Client> {
+        self.load_of(numbers, move |number| Post { event_type: format!("key-{}", number % keys), ..Post::numbered(number) })
+    }
+
+    fn load_of(&mut self, numbers: RangeInclusive<u64>, post: impl Fn(u64) -> Post + Send + 'static) -> JoinHandle<Client> {
         let mut client = std::mem::replace(&mut self.client, Client::new(SocketAddr::from(([127, 0, 0, 1], 1))));
         tokio::spawn(async move {
             for number in numbers {
-                while !client.post(&Post::numbered(number)).await.is_ok_and(|answer| answer.status == 202) {
+                while !client.post(&post(number)).await.is_ok_and(|answer| answer.status == 202) {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
@@ -298,6 +314,16 @@ impl World {
         let entries: Vec<(String, HashMap<String, String>)> =
             self.redis.query(redis::cmd("XRANGE").arg(self.key("dead", name)).arg("-").arg("+"));
         entries.into_iter().map(|(_, fields)| fields).collect()
+    }
+
+    /// The history of a destination with a lane for each type of event.
+    pub fn history_of_types<'a>(&'a self, name: &'a str, log: &'a [Seen], stored: &'a Stored) -> History<'a> {
+        History { lane: &|seen| seen.event_type().unwrap_or_default().to_owned(), ..self.history(name, log, stored) }
+    }
+
+    /// The history of a destination without order.
+    pub fn history_unordered<'a>(&'a self, name: &'a str, log: &'a [Seen], stored: &'a Stored) -> History<'a> {
+        History { lane: &|seen| seen.id().unwrap_or_default().to_owned(), ..self.history(name, log, stored) }
     }
 
     /// The history of a strict destination that wants everything.

@@ -161,8 +161,14 @@ impl Pieces {
 
     /// Gives the workers a plan for a destination.
     pub fn plan(&self, uid: &str, url: &str) {
+        self.give(&plan(uid, url));
+    }
+
+    /// Gives the workers a plan.
+    pub fn give(&self, plan: &Plan) {
+        let uid = &plan.uid;
         let (file, new) = (self.plans().join(format!("{uid}.json")), self.plans().join(format!(".{uid}.new")));
-        std::fs::write(&new, serde_json::to_vec(&plan(uid, url)).unwrap()).unwrap();
+        std::fs::write(&new, serde_json::to_vec(plan).unwrap()).unwrap();
         std::fs::rename(new, file).unwrap();
     }
 

@@ -53,7 +53,7 @@ fn entry(outcome: Outcome, snapshot: Option<Snapshot>) -> Entry {
 }
 
 fn safe() -> Storage {
-    Storage::Reachable { buses: [("default".to_owned(), Safety::Safe)].into(), since: at(0) }
+    Storage::Reachable { safety: Some(Safety::Safe), since: at(0) }
 }
 
 fn away() -> Storage {
@@ -334,10 +334,7 @@ fn a_paused_object_keeps_what_was_found_of_it() {
 #[test]
 fn each_concern_about_redis_is_shown_and_is_no_part_of_ready() {
     let entry = entry(Outcome::Applied(applied(3)), Some(running(3, "Idle")));
-    let storage = |safety: Option<Safety>| Storage::Reachable {
-        buses: safety.map(|safety| ("default".to_owned(), safety)).into_iter().collect(),
-        since: at(0),
-    };
+    let storage = |safety: Option<Safety>| Storage::Reachable { safety, since: at(0) };
     for (storage, expected) in [
         (storage(Some(Safety::Unverified { message: "m".into() })), "Unknown Unverified @3"),
         (storage(Some(Safety::Unsafe { reason: "EvictionPolicy", message: "m".into() })), "False EvictionPolicy @3"),

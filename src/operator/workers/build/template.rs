@@ -13,7 +13,10 @@ use std::collections::BTreeMap;
 /// Name of the container that delivers; the admin's settings for it are in the container of this name.
 const CONTAINER: &str = "worker";
 const REDIS_URL: &str = "POSTHORN_REDIS_URL";
+/// Names the settings of the buses.
+const CONFIG: &str = "POSTHORN_CONFIG";
 const ADMIN_LISTEN: &str = "POSTHORN_ADMIN_LISTEN";
+const ALLOW_INSECURE_TLS: &str = "POSTHORN_ALLOW_INSECURE_TLS";
 const ADMIN_PORT: i32 = 9090;
 const INSTANCE: &str = "app.kubernetes.io/instance";
 const PLANS: (&str, &str) = ("plans", "/etc/posthorn/plans");
@@ -23,13 +26,22 @@ const GROUP: i64 = 65532;
 /// Seconds between SIGTERM and SIGKILL, where the admin gives none: a worker ends within 10.
 const GRACE: i64 = 30;
 
-/// The operator's own address of Redis is no use for the pods.
+/// The pods would not know where Redis is.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the address of Redis holds a password, which must not stand in pod specs; give workers theirs from a Secret: in the pod template, container \
-     `worker`, env: {{name: POSTHORN_REDIS_URL, valueFrom: {{secretKeyRef: …}}}}"
-)]
-pub struct NoRedisUrl;
+pub enum NoRedisUrl {
+    /// The operator's own address is no use for them.
+    #[error(
+        "the address of Redis holds a password, which must not stand in pod specs; give workers theirs from a Secret: in the pod template, container \
+         `worker`, env: {{name: POSTHORN_REDIS_URL, valueFrom: {{secretKeyRef: …}}}}"
+    )]
+    Password,
+    /// Some bus has a Redis of its own, and the template no settings.
+    #[error(
+        "bus {0} has a Redis of its own, but workers have no settings that name it; mount posthorn.yaml in the pod template, container `worker`, and \
+         set its env POSTHORN_CONFIG"
+    )]
+    OfBus(String),
+}
 
 /// The pod template, complete but for what differs from worker to worker.
 #[derive(Clone, Debug)]
@@ -55,6 +67,24 @@ impl Template {
         mounts.extend([mount(PLANS, true), mount(TOKENS, false)]);
         pod(spec);
         Ok(Template(admins))
+    }
+
+    /// Checks that the pods know the Redis of a bus that has its own.
+    ///
+    /// # Errors
+    /// If their environment names no settings.
+    pub fn require_settings(&self, bus: &str) -> Result<(), NoRedisUrl> {
+        let containers = self.0.spec.iter().flat_map(|spec| &spec.containers);
+        let mut env = containers.filter(|container| container.name == CONTAINER).flat_map(|container| container.env.iter().flatten());
+        if env.any(|variable| variable.name == CONFIG) { Ok(()) } else { Err(NoRedisUrl::OfBus(bus.to_owned())) }
+    }
+
+    /// The same, for workers that let destinations accept any certificate.
+    pub fn with_insecure_tls(mut self) -> Template {
+        let env = container(&mut self.0.spec.get_or_insert_default().containers).env.get_or_insert_default();
+        env.retain(|variable| variable.name != ALLOW_INSECURE_TLS);
+        env.push(variable(ALLOW_INSECURE_TLS, "true"));
+        self
     }
 
     /// The template of one worker's pods.
@@ -87,7 +117,7 @@ fn container(containers: &mut Vec<Container>) -> &mut Container {
 fn environment(env: &mut Vec<EnvVar>, redis: Option<&str>) -> Result<(), NoRedisUrl> {
     let given = |env: &[EnvVar], name: &str| env.iter().any(|variable| variable.name == name);
     if !given(env, REDIS_URL) {
-        env.push(variable(REDIS_URL, redis.ok_or(NoRedisUrl)?));
+        env.push(variable(REDIS_URL, redis.ok_or(NoRedisUrl::Password)?));
     }
     // in a cluster of IPv6 alone the admin says [::]:9090
     if !given(env, ADMIN_LISTEN) {

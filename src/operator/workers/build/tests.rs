@@ -148,6 +148,8 @@ fn what_the_admin_gives_stays_where_it_is_theirs() {
 fn a_password_for_redis_comes_from_a_secret_or_not_at_all() {
     let none = Template::new(PodTemplateSpec::default(), "posthorn:1", None).unwrap_err();
     assert!(none.to_string().contains("secretKeyRef"), "{none}");
+    let own = Template::new(PodTemplateSpec::default(), "posthorn:1", REDIS).unwrap().require_settings("orders").unwrap_err();
+    assert!(own.to_string().contains("bus orders") && own.to_string().contains("POSTHORN_CONFIG"), "{own}");
     let from = json!({"secretKeyRef": {"key": "url", "name": "redis"}});
     let container = json!({"name": "worker", "env": [{"name": "POSTHORN_REDIS_URL", "valueFrom": from}]});
     let admins: PodTemplateSpec = serde_json::from_value(json!({"spec": {"containers": [container]}})).unwrap();
@@ -155,6 +157,20 @@ fn a_password_for_redis_comes_from_a_secret_or_not_at_all() {
         let template = serde_json::to_value(Template::new(admins.clone(), "posthorn:1", redis).unwrap().of(&Worker::Pool(0))).unwrap();
         assert_eq!(env(&template)[0], ("POSTHORN_REDIS_URL".to_owned(), from.to_string()));
     }
+    let container = json!({"name": "worker", "env": [{"name": "POSTHORN_CONFIG", "value": "/etc/posthorn/posthorn.yaml"}]});
+    let admins: PodTemplateSpec = serde_json::from_value(json!({"spec": {"containers": [container]}})).unwrap();
+    assert_eq!(Template::new(admins, "posthorn:1", REDIS).unwrap().require_settings("orders"), Ok(()));
+}
+
+#[test]
+fn workers_learn_whether_any_certificate_is_good_enough() {
+    let plain = Template::new(PodTemplateSpec::default(), "posthorn:1", REDIS).unwrap();
+    let told = |template: &Template| {
+        let variables = env(&serde_json::to_value(template.of(&Worker::Pool(0))).unwrap());
+        variables.contains(&("POSTHORN_ALLOW_INSECURE_TLS".to_owned(), "true".to_owned()))
+    };
+    assert!(!told(&plain));
+    assert!(told(&plain.with_insecure_tls()));
 }
 
 #[test]

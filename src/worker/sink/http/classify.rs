@@ -1,28 +1,38 @@
 //! From an answer or an error to an outcome.
 
 use super::connection::Lost;
-use crate::worker::attempt::{Class, Failure, Outcome, classify};
+use crate::worker::attempt::{Class, Directive, Failure, Outcome, classify};
 use http::{HeaderMap, StatusCode, header};
 use std::error::Error;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-/// What an answer means: nothing but its status line and `Retry-After` is looked at.
+/// By this a receiver steers, on an answer that is not 2xx.
+const DIRECTIVE: &str = "posthorn-directive";
+
+/// What an answer means: nothing but its status line, `Retry-After` and `posthorn-directive` is looked at.
 pub(super) fn answer(status: StatusCode, headers: &HeaderMap) -> Outcome {
     let code = status.as_u16();
     if status.is_success() {
         return Outcome::Delivered { code };
     }
-    let class = classify(code);
+    let directive = directive(headers);
+    let class = directive.map_or_else(|| classify(code), Directive::class);
     // our own words for the code, not the receiver's
     let reason = status.canonical_reason().map(|reason| format!(" {reason}")).unwrap_or_default();
     let hint = match class {
         Class::RedirectRefused => "; redirects are never followed, so give the destination the final address",
         Class::InvalidResponse => ", which is no final status code",
+        Class::BuriedByReceiver => " and posthorn-directive: bury",
+        Class::HaltedByReceiver => " and posthorn-directive: halt",
         _ => "",
     };
     let failure = Failure::new(class, format_args!("answered {code}{reason}{hint}")).with_code(code);
     Outcome::Failed(Failure { retry_after: retry_after(headers, SystemTime::now()), ..failure })
+}
+
+fn directive(headers: &HeaderMap) -> Option<Directive> {
+    headers.get_all(DIRECTIVE).iter().find_map(|value| Directive::parse(value.to_str().ok()?))
 }
 
 /// Why a request got no answer.
@@ -30,6 +40,9 @@ pub(super) fn lost(lost: &Lost) -> Failure {
     let error = &lost.error;
     if let Some(tls) = tls_error(error) {
         return Failure::new(Class::TlsFailed, format_args!("TLS: {tls}"));
+    }
+    if let Some(failure) = super::http2::error_of(error).and_then(lost_http2) {
+        return failure;
     }
     if error.is_parse_too_large() {
         return Failure::new(Class::InvalidResponse, "the head of the answer is larger than 16 KiB or has more than 100 headers");
@@ -44,13 +57,25 @@ pub(super) fn lost(lost: &Lost) -> Failure {
     Failure::new(Class::ConnectionReset, format_args!("the receiver closed the connection {when}"))
 }
 
-/// TLS may fail after the handshake, for example when a receiver misses a client certificate.
-fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+/// What HTTP/2 says more than that the connection ended.
+fn lost_http2(error: &h2::Error) -> Option<Failure> {
+    if error.is_io() || error.is_go_away() && error.is_remote() {
+        return None;
+    }
+    match error.reason() {
+        Some(reason) if error.is_remote() => {
+            Some(Failure::new(Class::ConnectionReset, format_args!("the receiver reset the request before any answer: {reason}")))
+        }
+        _ => Some(Failure::new(Class::InvalidResponse, format_args!("the answer is not HTTP/2 as it should be: {error}"))),
+    }
+}
+
+/// TLS may fail after the handshake, for example when a receiver misses a client certificate. Of a connection nothing else is invalid data.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return Some(tls);
+        if let Some(found) = error.downcast_ref::<io::Error>().filter(|found| found.kind() == io::ErrorKind::InvalidData) {
+            return Some(found);
         }
         next = error.source();
     }

@@ -34,6 +34,17 @@ pub enum ConfigError {
     /// A CA bundle without a usable certificate.
     #[error("the CA bundle must hold at least one certificate in PEM form, and nothing else that claims to be one")]
     CaBundle,
+    /// A client certificate that cannot be presented.
+    #[error("the client certificate must be PEM certificates and the PEM private key of the first one")]
+    ClientCertificate,
+    /// Any certificate would be accepted, which the admin does not allow.
+    #[error(
+        "tls.insecureSkipVerify is not allowed here: trust the receiver's certificate by caBundleRef, or have --allow-insecure-tls set"
+    )]
+    InsecureTls,
+    /// A token endpoint that is none.
+    #[error("the token endpoint must be an absolute https:// URL without a user name or password; correct auth.oauth2.tokenURI")]
+    TokenUri,
     /// A server name that is none.
     #[error("`{0}` is not a name or an address that a certificate could be for; correct tls.serverName")]
     ServerName(String),

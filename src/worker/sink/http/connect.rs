@@ -2,8 +2,10 @@
 
 use super::config::{ConfigError, Receiver, ReceiverHost};
 use super::connection::Connection;
+use super::http2::Multiplexed;
 use super::resolve::Resolver;
 use super::stream::Stream;
+use super::tls::Security;
 use crate::plan;
 use crate::worker::attempt::{Class, Failure};
 use crate::worker::guard::Policy;
@@ -17,42 +19,85 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Longest time to connect to one address, and longest time of a TLS handshake; the limit of the whole attempt applies as well.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+
+const HTTP_2: &[u8] = b"h2";
+const HTTP_11: &[u8] = b"http/1.1";
+
+/// A new connection.
+pub(super) enum Opened {
+    Http1(Connection),
+    Http2(Arc<Multiplexed>),
+}
 
 /// Opens connections to one receiver.
 pub(super) struct Connector {
     host: ReceiverHost,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// Protocols that are offered with TLS, the best first.
+    offered: &'static [&'static [u8]],
     policy: Arc<Policy>,
     resolver: Resolver,
 }
 
 impl Connector {
-    pub(super) fn new(receiver: &Receiver, plan: &plan::HttpSink, context: &SinkContext) -> Result<Connector, ConfigError> {
-        let tls = match receiver.https {
-            true => Some((context.trust.client_config(plan.ca_bundle.as_deref())?.into(), server_name(receiver, plan)?)),
-            false => None,
-        };
-        Ok(Connector {
-            host: receiver.host.clone(),
-            port: receiver.port,
-            tls,
-            policy: if plan.in_cluster { Arc::new(context.policy.for_services()) } else { context.policy.clone() },
-            resolver: context.resolver.clone(),
-        })
+    pub(super) fn to_receiver(receiver: &Receiver, plan: &plan::HttpSink, context: &SinkContext) -> Result<Connector, ConfigError> {
+        if plan.insecure_skip_verify && !context.allow_insecure_tls {
+            return Err(ConfigError::InsecureTls);
+        }
+        let policy = if plan.in_cluster { Arc::new(context.policy.for_services()) } else { context.policy.clone() };
+        let connector = Connector::new(receiver, Security::of(plan), plan.server_name.as_deref(), policy, context)?;
+        Ok(Connector { offered: &[HTTP_2, HTTP_11], ..connector })
     }
 
-    pub(super) async fn connect(&self) -> Result<Connection, Failure> {
+    /// The token endpoint is another party than the receiver: what was said of that one's certificate and address is not for it.
+    pub(super) fn to_token_endpoint(endpoint: &Receiver, plan: &plan::HttpSink, context: &SinkContext) -> Result<Connector, ConfigError> {
+        let security = Security { bundle: plan.ca_bundle.as_deref(), certificate: None, skip_verify: false };
+        Connector::new(endpoint, security, None, context.policy.clone(), context)
+    }
+
+    fn new(
+        receiver: &Receiver,
+        security: Security<'_>,
+        server: Option<&str>,
+        policy: Arc<Policy>,
+        context: &SinkContext,
+    ) -> Result<Connector, ConfigError> {
+        let tls = match receiver.https {
+            true => Some((context.trust.client_config(security)?.into(), server_name(receiver, server)?)),
+            false => None,
+        };
+        let (host, resolver) = (receiver.host.clone(), context.resolver.clone());
+        Ok(Connector { host, port: receiver.port, tls, offered: &[HTTP_11], policy, resolver })
+    }
+
+    /// A connection of the protocol that was agreed upon.
+    pub(super) async fn connect(&self) -> Result<Opened, Failure> {
         let addresses = self.permitted_addresses().await?;
         let tcp = self.connect_tcp(&addresses).await?;
-        let stream = match &self.tls {
-            None => Stream::plain(tcp),
-            Some((connector, name)) => self.shake_hands(connector, name, tcp).await?,
+        let failed = |error| self.failure(Class::ConnectionFailed, error);
+        let Some((connector, name)) = &self.tls else {
+            return Connection::open(Stream::plain(tcp)).await.map(Opened::Http1).map_err(failed);
         };
-        Connection::open(stream).await.map_err(|error| self.failure(Class::ConnectionFailed, error))
+        let tls = self.shake_hands(connector, name, tcp).await?;
+        let is_http2 = tls.get_ref().1.alpn_protocol() == Some(HTTP_2);
+        let stream = Stream::tls(tls);
+        match is_http2 {
+            true => Multiplexed::open(stream).await.map(Opened::Http2).map_err(failed),
+            false => Connection::open(stream).await.map(Opened::Http1).map_err(failed),
+        }
+    }
+
+    /// A connection of HTTP/1.1, where nothing else is offered.
+    pub(super) async fn connect_http1(&self) -> Result<Connection, Failure> {
+        match self.connect().await? {
+            Opened::Http1(connection) => Ok(connection),
+            Opened::Http2(_) => Err(self.failure(Class::ConnectionFailed, "HTTP/2 was not offered")),
+        }
     }
 
     /// Addresses that the policy lets pass. No name is resolved after this, so no other address can take their place.
@@ -96,9 +141,15 @@ impl Connector {
         Err(failure)
     }
 
-    async fn shake_hands(&self, connector: &TlsConnector, name: &ServerName<'static>, tcp: TcpStream) -> Result<Stream, Failure> {
-        match timeout(STEP_TIMEOUT, connector.connect(name.clone(), tcp)).await {
-            Ok(Ok(tls)) => Ok(Stream::tls(tls)),
+    async fn shake_hands(
+        &self,
+        connector: &TlsConnector,
+        name: &ServerName<'static>,
+        tcp: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
+        let offered = self.offered.iter().map(|protocol| protocol.to_vec()).collect();
+        match timeout(STEP_TIMEOUT, connector.with_alpn(offered).connect(name.clone(), tcp)).await {
+            Ok(Ok(tls)) => Ok(tls),
             Ok(Err(error)) => Err(self.failure(Class::TlsFailed, format_args!("TLS: {error}"))),
             Err(_) => Err(self.failure(Class::Timeout, format_args!("the TLS handshake was not done within {STEP_TIMEOUT:?}"))),
         }
@@ -116,8 +167,8 @@ impl fmt::Debug for Connector {
 }
 
 /// The name that the receiver's certificate must be for.
-fn server_name(receiver: &Receiver, plan: &plan::HttpSink) -> Result<ServerName<'static>, ConfigError> {
-    let name = match (&plan.server_name, &receiver.host) {
+fn server_name(receiver: &Receiver, given: Option<&str>) -> Result<ServerName<'static>, ConfigError> {
+    let name = match (given, &receiver.host) {
         (Some(name), _) => name.trim_end_matches('.'),
         (None, ReceiverHost::Name(name)) => name.trim_end_matches('.'),
         (None, ReceiverHost::Address(ip)) => return Ok(ServerName::IpAddress((*ip).into())),

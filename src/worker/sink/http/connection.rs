@@ -1,7 +1,7 @@
 //! One HTTP connection, and what is left on it of the last answer.
 
 use super::stream::Stream;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, Version, header};
 use http_body::Body as _;
 use http_body_util::Full;
@@ -23,7 +23,7 @@ pub(super) const MAX_ANSWER: usize = 16 * 1024;
 const DRAIN: Duration = Duration::from_millis(250);
 
 /// An older connection is not used again, so that a receiver that moved (DNS, load balancer) is found under steady load, too.
-const MAX_AGE: Duration = Duration::from_secs(300);
+pub(super) const MAX_AGE: Duration = Duration::from_secs(300);
 
 /// A connection driven by the task that uses it.
 pub(super) struct Connection {
@@ -48,6 +48,8 @@ pub(super) struct Lost {
     pub(super) error: hyper::Error,
     /// Not one byte of an answer came.
     pub(super) unanswered: bool,
+    /// The receiver says that it has not looked at it.
+    pub(super) unprocessed: bool,
 }
 
 impl Connection {
@@ -75,8 +77,27 @@ impl Connection {
         answered.await.map_err(|error| {
             // a request that was cancelled by hyper was never begun
             let unanswered = !self.heard.load(Ordering::Relaxed) || error.is_canceled();
-            Lost { error, unanswered }
+            Lost { error, unanswered, unprocessed: false }
         })
+    }
+
+    /// Reads the whole body of an answer; `None` if it has more than [`MAX_ANSWER`] bytes or ends early.
+    pub(super) async fn read(&mut self, answer: Response<Incoming>) -> Option<Bytes> {
+        let (mut body, driver) = (answer.into_body(), &mut self.driver);
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = poll_fn(|cx| {
+            // also what came before the connection ended is still to be had
+            drive(driver, cx);
+            Pin::new(&mut body).poll_frame(cx)
+        })
+        .await
+        {
+            bytes.extend_from_slice(frame.ok()?.data_ref().map_or(&[], |data| data));
+            if bytes.len() > MAX_ANSWER {
+                return None;
+            }
+        }
+        Some(bytes.freeze())
     }
 
     /// Leaves the body of an answer to be read later. False: the connection is of no further use.

@@ -12,7 +12,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
 use std::time::SystemTime;
 
-const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("posthorn/", env!("CARGO_PKG_VERSION")));
+/// What we are called in each request.
+pub(super) const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("posthorn/", env!("CARGO_PKG_VERSION")));
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
@@ -57,6 +58,9 @@ impl Template {
         if attempts.iter().any(|attempt| attempt.redriven) {
             headers.insert(REDRIVEN, HeaderValue::from_static("true"));
         }
+        if let [attempt] = attempts {
+            trace(attempt, &mut headers);
+        }
         let identities = attempts.iter().map(|attempt| attempt.event.attributes.identity());
         let id = if self.format == Format::Batch {
             Identity::webhook_id_of_all(identities)
@@ -94,6 +98,15 @@ impl Template {
             headers.insert(WEBHOOK_SIGNATURE, HeaderValue::from_str(&signature).map_err(undecodable)?);
         }
         Ok(())
+    }
+}
+
+/// The trace that the event belongs to, for receivers that know nothing of CloudEvents.
+fn trace(attempt: &Attempt<'_>, headers: &mut HeaderMap) {
+    if let Some((parent, state)) = event::trace::headers(attempt.event) {
+        headers.insert(event::trace::TRACEPARENT, parent);
+        headers.remove(event::trace::TRACESTATE);
+        headers.extend(state.map(|state| (HeaderName::from_static(event::trace::TRACESTATE), state)));
     }
 }
 

@@ -3,9 +3,11 @@
 mod addresses;
 mod answers;
 mod connections;
+mod http2;
 mod requests;
 mod server;
 mod tls;
+mod tokens;
 
 use crate::event::{Attributes, Event, Mode, Sequence};
 use crate::plan::{self, Format, Secret};
@@ -57,7 +59,7 @@ fn event() -> Event {
 /// Sends one event as attempt `number`.
 async fn send(sink: &mut HttpSink, number: u32) -> Outcome {
     let sequence = Sequence { ms: 5, seq: 0 };
-    sink.send(&[Attempt { event: &event(), sequence, number, redriven: false }]).await
+    sink.send(&[Attempt { event: &event(), sequence, number, redriven: false }], None).await
 }
 
 #[track_caller]

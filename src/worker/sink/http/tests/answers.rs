@@ -60,3 +60,23 @@ async fn redirects_are_never_followed() {
 async fn switching_protocols_is_no_success() {
     assert_eq!(class(answered("101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x").await), Class::InvalidResponse);
 }
+
+#[tokio::test]
+async fn a_receiver_may_bury_an_event_or_halt() {
+    let table = [
+        ("503 Busy\r\nposthorn-directive: bury", Class::BuriedByReceiver),
+        ("410 Gone\r\nPosthorn-Directive: Bury", Class::BuriedByReceiver),
+        ("302 Moved\r\nposthorn-directive: halt", Class::HaltedByReceiver),
+        ("400 Bad\r\nposthorn-directive: HALT", Class::HaltedByReceiver),
+        ("400 Bad\r\nposthorn-directive: other\r\nposthorn-directive: halt", Class::HaltedByReceiver),
+        ("400 Bad\r\nposthorn-directive: retry", Class::BadRequest),
+        ("400 Bad\r\nposthorn-directive: \u{fe}", Class::BadRequest),
+    ];
+    for (head, class) in table {
+        let failure = failed(answered(head).await);
+        assert_eq!((failure.class, failure.code), (class, head[..3].parse().ok()), "{head}");
+    }
+    for directive in ["bury", "halt"] {
+        assert_eq!(answered(&format!("200 OK\r\nposthorn-directive: {directive}")).await, DELIVERED);
+    }
+}

@@ -312,16 +312,16 @@ async fn a_large_event_gets_through_and_an_early_refusal_is_heard() {
     let mut sink = sink(&server.url("/"), PATIENT);
     let event = Event { data: vec![b'x'; 3 << 20].into(), ..event() };
     let attempt = Attempt { event: &event, sequence: Sequence { ms: 1, seq: 0 }, number: 1, redriven: false };
-    assert_eq!(sink.send(&[attempt]).await, DELIVERED);
+    assert_eq!(sink.send(&[attempt], None).await, DELIVERED);
     assert_eq!(server.requests()[0].body.len(), 3 << 20);
-    assert_eq!(sink.send(&[attempt]).await, DELIVERED);
+    assert_eq!(sink.send(&[attempt], None).await, DELIVERED);
 
     let refusing = Server::start(|_, mut talk| async move {
         talk.say(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n").await;
         talk.hang().await;
     })
     .await;
-    let outcome = super::sink(&refusing.url("/"), PATIENT).send(&[attempt]).await;
+    let outcome = super::sink(&refusing.url("/"), PATIENT).send(&[attempt], None).await;
     assert!(matches!(class(outcome), Class::PayloadTooLarge | Class::ConnectionReset));
 }
 

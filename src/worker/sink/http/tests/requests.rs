@@ -12,7 +12,7 @@ async fn sent(change: impl FnOnce(&mut plan::HttpSink), attempt: Attempt<'_>) ->
     let mut plan = plan(&server.url("/hooks?tenant=shop"));
     change(&mut plan);
     let mut sink = HttpSink::new(&plan, PATIENT, &context()).expect("a good plan");
-    assert_eq!(sink.send(&[attempt]).await, DELIVERED);
+    assert_eq!(sink.send(&[attempt], None).await, DELIVERED);
     server.requests().remove(0)
 }
 
@@ -87,6 +87,66 @@ async fn headers_and_credentials_of_the_destination_are_sent() {
 }
 
 #[tokio::test]
+async fn the_trace_of_an_event_goes_on_in_its_request() {
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let traced = |json: &str| Event { attributes: Attributes::from_json(json.as_bytes()).expect("attributes"), ..event() };
+    let event = traced(&format!(r#"{{"id":"1","source":"/s","type":"t","traceparent":"{PARENT}","tracestate":"a=1"}}"#));
+    for format in [Format::Binary, Format::Structured, Format::Batch] {
+        let request = sent(|plan| plan.format = format, attempt(&event)).await;
+        assert_eq!((request.header("traceparent"), request.header("tracestate")), (PARENT.into(), "a=1".into()));
+    }
+    assert_eq!(sent(|_| (), attempt(&event)).await.header("ce-traceparent"), PARENT);
+    let event = traced(r#"{"id":"1","source":"/s","type":"t","traceparent":"nonsense","tracestate":"a=1"}"#);
+    let request = sent(|_| (), attempt(&event)).await;
+    assert_eq!((request.header("traceparent"), request.header("tracestate")), (String::new(), String::new()));
+    assert_eq!(request.header("ce-traceparent"), "nonsense");
+}
+
+#[tokio::test]
+async fn a_batch_is_one_request_with_an_id_of_its_members() {
+    let of = |id: &str| Event {
+        attributes: Attributes::from_json(format!(r#"{{"id":"{id}","source":"/s","type":"t"}}"#).as_bytes()).expect("attributes"),
+        ..event()
+    };
+    let events = [of("1"), of("2")];
+    let server = Server::answering(OK).await;
+    let mut plan = plan(&server.url("/"));
+    let secrets = [Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")];
+    (plan.format, plan.signing) = (Format::Batch, secrets.to_vec());
+    let mut sink = HttpSink::new(&plan, PATIENT, &context()).expect("a good plan");
+    let attempts = |number: u32, redriven: bool| {
+        let sequence = |seq| Sequence { ms: 5, seq };
+        [
+            Attempt { event: &events[0], sequence: sequence(1), number, redriven: false },
+            Attempt { event: &events[1], sequence: sequence(2), number: 1, redriven },
+        ]
+    };
+    assert_eq!(sink.send(&attempts(1, false), None).await, DELIVERED);
+    assert_eq!(sink.send(&attempts(3, true), None).await, DELIVERED);
+    assert_eq!(sink.send(&attempts(1, false)[..1], None).await, DELIVERED);
+
+    let requests = server.requests();
+    let first = &requests[0];
+    assert_eq!(first.header("content-type"), "application/cloudevents-batch+json");
+    assert_eq!(first.header("ce-id"), "");
+    let items: Vec<serde_json::Value> = serde_json::from_slice(&first.body).expect("JSON");
+    let told: Vec<_> = items.iter().map(|item| (item["id"].as_str(), item["sequence"].as_str())).collect();
+    let expected = [(Some("1"), Some("0000000000000005-0000000001")), (Some("2"), Some("0000000000000005-0000000002"))];
+    assert_eq!(told, expected);
+    let timestamp = first.header("webhook-timestamp").parse().expect("seconds");
+    let signature = Keys::parse(&secrets).expect("keys").sign(&first.header("webhook-id"), timestamp, &first.body);
+    assert_eq!(first.header("webhook-signature"), signature);
+
+    // the id is that of the members, whatever the attempt; the attempt is the highest among them
+    let ids: Vec<_> = requests.iter().map(|request| request.header("webhook-id")).collect();
+    assert!(ids[0].starts_with("bat_") && ids[0] == ids[1] && ids[0] != ids[2], "{ids:?}");
+    let attempts: Vec<_> = requests.iter().map(|request| request.header("posthorn-attempt")).collect();
+    assert_eq!(attempts, ["1", "3", "1"]);
+    let redriven: Vec<_> = requests.iter().map(|request| request.header("posthorn-redriven")).collect();
+    assert_eq!(redriven, ["", "true", ""]);
+}
+
+#[tokio::test]
 async fn structured_mode_sends_one_json_object() {
     let event = event();
     let request = sent(|plan| plan.format = Format::Structured, attempt(&event)).await;
@@ -110,7 +170,7 @@ async fn each_attempt_is_signed_over_the_bytes_that_are_sent() {
 async fn an_event_that_is_no_request_is_undecodable_and_opens_no_connection() {
     let server = Server::answering(OK).await;
     let event = Event { content_type: Some("text/plain\r\nx: y".to_owned()), ..event() };
-    let outcome = sink(&server.url("/"), PATIENT).send(&[attempt(&event)]).await;
+    let outcome = sink(&server.url("/"), PATIENT).send(&[attempt(&event)], None).await;
     assert_eq!(class(outcome), Class::Undecodable);
     assert_eq!(server.connections(), 0);
 }

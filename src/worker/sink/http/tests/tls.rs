@@ -3,6 +3,7 @@
 use super::super::ConfigError;
 use super::server::{OK, Server};
 use super::*;
+use crate::plan::ClientCertificate;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -10,23 +11,40 @@ use rustls::server::WebPkiClientVerifier;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Authority {
+    pub(super) fn new() -> Authority {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         Authority(CertifiedIssuer::self_signed(params, key).expect("an authority"))
     }
 
-    fn pem(&self) -> String {
+    pub(super) fn pem(&self) -> String {
         self.0.pem()
     }
 
     /// A server configuration with a certificate for this name.
-    fn certified(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> ServerConfig {
+    pub(super) fn certified(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> ServerConfig {
         self.configured(name, change, |builder| builder.with_no_client_auth())
+    }
+
+    /// A certificate for a client, and its key.
+    fn client(&self, name: &str) -> ClientCertificate {
+        let params = CertificateParams::new(vec![name.to_owned()]).expect("parameters");
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
+        ClientCertificate { chain: certificate.pem(), key: Secret::new(key.serialize_pem()) }
+    }
+
+    /// A server configuration that wants a client certificate of this authority.
+    pub(super) fn wanting_clients(&self, name: &str) -> ServerConfig {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.0.der().clone()).expect("a certificate");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().expect("a verifier");
+        self.configured(name, |_| (), |builder| builder.with_client_cert_verifier(verifier))
     }
 
     fn configured(
@@ -135,15 +153,71 @@ async fn a_private_authority_is_unknown_to_the_system() {
 #[tokio::test]
 async fn a_receiver_that_wants_a_client_certificate_fails_as_tls() {
     let authority = Authority::new();
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(authority.0.der().clone()).expect("a certificate");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().expect("a verifier");
-    let config = authority.configured("127.0.0.1", |_| (), |builder| builder.with_client_cert_verifier(verifier));
-    let server = serve(config).await;
+    let server = serve(authority.wanting_clients("127.0.0.1")).await;
     let mut sink = https(&server, "127.0.0.1", |plan| plan.ca_bundle = Some(authority.pem()));
     assert_eq!(class(send(&mut sink, 1).await), Class::TlsFailed);
     assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_presented() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let server = serve(authority.wanting_clients("127.0.0.1")).await;
+    let presenting = |certificate: Option<ClientCertificate>| {
+        https(&server, "127.0.0.1", |plan| {
+            plan.ca_bundle = Some(authority.pem());
+            plan.client_certificate = certificate;
+        })
+    };
+    let (mut first, mut second) = (presenting(Some(authority.client("a"))), presenting(Some(authority.client("b"))));
+    for number in 1..=2 {
+        assert_eq!(send(&mut first, number).await, DELIVERED);
+        assert_eq!(send(&mut second, number).await, DELIVERED);
+    }
+    assert_eq!(class(send(&mut presenting(Some(stranger.client("a"))), 1).await), Class::TlsFailed);
+    assert_eq!(class(send(&mut presenting(None), 1).await), Class::TlsFailed);
+}
+
+#[tokio::test]
+async fn destinations_of_one_process_share_a_configuration_only_if_it_is_the_same() {
+    let authority = Authority::new();
+    let (one, two) = (authority.client("a"), authority.client("b"));
+    let bundle = authority.pem();
+    let trust = super::super::tls::Trust::default();
+    let config = |certificate: Option<&ClientCertificate>, skip_verify| {
+        let security = super::super::tls::Security { bundle: Some(&bundle), certificate, skip_verify };
+        trust.client_config(security).expect("it is right")
+    };
+    let (first, again) = (config(Some(&one), false), config(Some(&one), false));
+    assert!(Arc::ptr_eq(&first, &again));
+    for other in [config(Some(&two), false), config(None, false), config(Some(&one), true)] {
+        assert!(!Arc::ptr_eq(&first, &other));
+    }
+}
+
+#[tokio::test]
+async fn any_certificate_is_accepted_where_the_admin_allows_it() {
+    let stranger = Authority::new();
+    let expired = |params: &mut CertificateParams| params.not_after = date_time_ymd(2020, 1, 1);
+    let server = serve(stranger.certified("other.example", expired)).await;
+    let mut plan = plan(&format!("https://127.0.0.1:{}/", server.address.port()));
+    plan.insecure_skip_verify = true;
+    assert_eq!(HttpSink::new(&plan, PATIENT, &context()).err(), Some(ConfigError::InsecureTls));
+    let context = SinkContext { allow_insecure_tls: true, ..context() };
+    let mut sink = HttpSink::new(&plan, PATIENT, &context).expect("it is allowed");
+    assert_eq!(send(&mut sink, 1).await, DELIVERED);
+}
+
+#[tokio::test]
+async fn a_certificate_without_its_key_is_refused() {
+    let authority = Authority::new();
+    let (one, two) = (authority.client("a"), authority.client("b"));
+    let mut plan = plan("https://a.example/");
+    plan.ca_bundle = Some(authority.pem());
+    for (chain, key) in [(one.chain.as_str(), two.key.clone()), ("", one.key.clone()), (one.chain.as_str(), Secret::new("canary"))] {
+        plan.client_certificate = Some(ClientCertificate { chain: chain.to_owned(), key });
+        assert_eq!(HttpSink::new(&plan, PATIENT, &context()).err(), Some(ConfigError::ClientCertificate));
+    }
 }
 
 #[tokio::test]

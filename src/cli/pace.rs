@@ -7,7 +7,22 @@ use tokio::time::Instant;
 
 /// Events a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rate(NonZeroU32);
+pub struct Rate(NonZeroU32);
+
+/// A rate, or none: 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateOrNone(pub Option<Rate>);
+
+impl FromStr for RateOrNone {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<RateOrNone, String> {
+        match text {
+            "0" | "0/s" => Ok(RateOrNone(None)),
+            _ => text.parse().map(|rate| RateOrNone(Some(rate))).map_err(|error: String| error + ", or 0 for no limit"),
+        }
+    }
+}
 
 impl FromStr for Rate {
     type Err = String;
@@ -22,24 +37,24 @@ impl FromStr for Rate {
 const LATE: Duration = Duration::from_millis(100);
 
 /// Says when the next events are due.
-pub(super) struct Pace {
+pub struct Pace {
     rate: Option<Rate>,
     due: Instant,
 }
 
 impl Pace {
     /// Begins now; without a rate everything is due at once.
-    pub(super) fn new(rate: Option<Rate>) -> Pace {
+    pub fn new(rate: Option<Rate>) -> Pace {
         Pace { rate, due: Instant::now() }
     }
 
     /// Most events to send at once: a twentieth of a second's, so that they go out evenly.
-    pub(super) fn chunk(&self) -> usize {
+    pub fn chunk(&self) -> usize {
         self.rate.map_or(usize::MAX, |rate| (rate.0.get() as usize / 20).max(1))
     }
 
     /// Waits until the next events are due, of which there are so many.
-    pub(super) async fn wait(&mut self, events: usize) {
+    pub async fn wait(&mut self, events: usize) {
         if let Some(rate) = self.rate {
             tokio::time::sleep_until(self.due).await;
             self.due = rate.after(events, self.due, Instant::now());
@@ -65,6 +80,13 @@ mod tests {
         for wrong in ["", "0", "0/s", "-1/s", "10/m", "x"] {
             assert!(wrong.parse::<Rate>().unwrap_err().contains("100/s"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn where_a_rate_may_be_left_out_0_is_none() {
+        assert_eq!("0".parse(), Ok(RateOrNone(None)));
+        assert_eq!("7/s".parse::<RateOrNone>().unwrap().0, "7".parse().ok());
+        assert!("x".parse::<RateOrNone>().unwrap_err().contains("or 0 for no limit"));
     }
 
     #[test]
