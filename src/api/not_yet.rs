@@ -16,8 +16,6 @@ pub enum Place {
 pub struct NotYet {
     /// The field: names joined by `.`, `[]` for the items of a list. All below it is not there either.
     pub path: String,
-    /// Other fields that only mean something beside it.
-    pub with: &'static [&'static str],
     /// What is said.
     pub sentence: &'static str,
     when: fn(&Value) -> bool,
@@ -35,12 +33,7 @@ pub struct Found {
 
 impl NotYet {
     fn new(path: impl Into<String>, when: fn(&Value) -> bool, sentence: &'static str) -> NotYet {
-        NotYet { path: path.into(), with: &[], sentence, when, only_in: None }
-    }
-
-    fn with(mut self, with: &'static [&'static str]) -> NotYet {
-        self.with = with;
-        self
+        NotYet { path: path.into(), sentence, when, only_in: None }
     }
 
     fn only_in(mut self, place: Place) -> NotYet {
@@ -48,10 +41,9 @@ impl NotYet {
         self
     }
 
-    /// Whether a field of the schema is this one, lies below it or goes with it.
+    /// Whether a field of the schema is this one or lies below it.
     pub fn covers(&self, field: &str) -> bool {
-        let below = |path: &str| field.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-        below(&self.path) || self.with.iter().any(|path| below(path))
+        field.strip_prefix(&*self.path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     }
 }
 
@@ -60,12 +52,7 @@ fn present(_: &Value) -> bool {
 }
 
 static ALL: LazyLock<Vec<NotYet>> = LazyLock::new(|| {
-    vec![
-        NotYet::new("spec.sink.http.ref", present, "sink.http.ref needs a cluster; give the address as uri").only_in(Place::Standalone),
-        NotYet::new("spec.deletionPolicy", |it| it == "Drain", "deletionPolicy: Drain needs a cluster; use Discard")
-            .with(&["spec.drainTimeout"])
-            .only_in(Place::Standalone),
-    ]
+    vec![NotYet::new("spec.sink.http.ref", present, "sink.http.ref needs a cluster; give the address as uri").only_in(Place::Standalone)]
 });
 
 /// All of it.
@@ -114,9 +101,9 @@ mod tests {
 
     #[test]
     fn what_needs_a_cluster_is_refused_outside_one_only() {
-        let object = json!({"spec": {"isolation": "Shared", "deletionPolicy": "Drain", "sink": {"http": {"ref": {"name": "billing"}}}}});
+        let object = json!({"spec": {"isolation": "Shared", "sink": {"http": {"ref": {"name": "billing"}}}}});
         assert_eq!(find(&object, Place::Cluster), []);
-        assert_eq!(find(&object, Place::Standalone).len(), 2);
+        assert_eq!(find(&object, Place::Standalone).len(), 1);
         assert_eq!((notes(&object, Place::Cluster).len(), notes(&object, Place::Standalone).len()), (0, 1));
     }
 

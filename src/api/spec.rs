@@ -3,11 +3,12 @@
 use super::filter::Filter;
 use super::sink::Sink;
 use super::status::EventDestinationStatus;
-use super::values::Quantity;
+use super::values::{self, Quantity};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What is to be delivered, where, and how.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -284,6 +285,22 @@ pub struct BacklogLimit {
     /// Which event is dropped, and counted in status.dropped, when the limit is reached. Default: DropNewest.
     #[serde(default)]
     pub on_overflow: OnOverflow,
+}
+
+/// `drainTimeout` where none is given.
+pub const DRAIN_TIMEOUT: &str = "5m";
+
+impl EventDestinationSpec {
+    /// How long it goes on delivering what it has once it is deleted: `deletionPolicy: Drain` and `drainTimeout`, else not at all.
+    pub fn drain_timeout(&self) -> Duration {
+        match self.deletion_policy {
+            DeletionPolicy::Discard => Duration::ZERO,
+            DeletionPolicy::Drain => {
+                let given = self.drain_timeout.as_deref().and_then(|text| values::duration(text).ok());
+                given.unwrap_or_else(|| values::duration(DRAIN_TIMEOUT).expect("it is a duration"))
+            }
+        }
+    }
 }
 
 /// Which event is dropped when the backlog limit is reached.

@@ -10,7 +10,7 @@ use super::events::Note;
 use super::reconcile::{self, reconciled};
 use super::validate::{self, Validated};
 use crate::api::EventDestination;
-use crate::api::spec::DeletionPolicy;
+use crate::api::spec::{DRAIN_TIMEOUT, DeletionPolicy};
 use crate::bus::Link;
 use crate::bus::routing::{self, Deleted};
 use crate::bus::state::{self, Snapshot};
@@ -71,7 +71,7 @@ fn gone(object: Option<&EventDestination>, held: Deleted) -> Note {
     match drains {
         Some(_) if backlog == 0 => Note::normal("Drained", "Delete", format!("nothing waited any more; {removed}")),
         Some(object) => {
-            let timeout = object.spec.drain_timeout.as_deref().unwrap_or(validate::DRAIN_TIMEOUT);
+            let timeout = object.spec.drain_timeout.as_deref().unwrap_or(DRAIN_TIMEOUT);
             Note::warning("Discarded", "Delete", format!("{removed}: they were not delivered within drainTimeout ({timeout})"))
         }
         None => Note::normal("Discarded", "Delete", removed),

@@ -1,15 +1,11 @@
 //! From an object and what it refers to, to what is to be applied. Pure; after it nobody reads the spec again.
 
 use super::config::OperatorConfig;
-use crate::api::spec::{DeletionPolicy, EventDestination, Isolation};
-use crate::api::values;
+use crate::api::spec::{EventDestination, Isolation};
 use crate::bus::routing;
 use crate::plan::{self, Plan, Problem, Reason, Resolved, Route};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::time::Duration;
-
-/// `drainTimeout` where none is given.
-pub const DRAIN_TIMEOUT: &str = "5m";
 
 /// All that is applied of one destination.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,13 +124,7 @@ fn text(problems: &[Problem]) -> String {
 
 /// How long a deleted destination goes on delivering what it has: `deletionPolicy: Drain` and `drainTimeout`, else not at all.
 pub fn drain_timeout(destination: &EventDestination) -> Duration {
-    match destination.spec.deletion_policy {
-        DeletionPolicy::Discard => Duration::ZERO,
-        DeletionPolicy::Drain => {
-            let given = destination.spec.drain_timeout.as_deref().and_then(|text| values::duration(text).ok());
-            given.unwrap_or_else(|| values::duration(DRAIN_TIMEOUT).expect("it is a duration"))
-        }
-    }
+    destination.spec.drain_timeout()
 }
 
 /// Whether its deadline for draining has passed; true where none is known.

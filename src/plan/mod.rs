@@ -325,9 +325,24 @@ pub struct Route {
     /// Name of a destination of the same namespace and bus that dead letters are sent to as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letters_to: Option<String>,
+    /// It goes on delivering what it has when it is deleted. Outside a cluster; in one the object itself says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
     /// What it refers to that is missing: its events are queued and wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unresolved: Option<Unresolved>,
+}
+
+/// How a destination is drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drain {
+    /// Longest time.
+    #[serde(with = "millis")]
+    pub timeout: Duration,
+    /// When what is left is removed, milliseconds since the epoch; `None` while it is not deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
 }
 
 /// Most that may wait for a destination.

@@ -4,7 +4,7 @@ mod credentials;
 mod limits;
 mod sink;
 
-use super::{BackoffPolicy, Delivery, OnExhausted, Ordering, Plan, Route, RouteState, Secret, Sink, Start, Unresolved};
+use super::{BackoffPolicy, Delivery, Drain, OnExhausted, Ordering, Plan, Route, RouteState, Secret, Sink, Start, Unresolved};
 use crate::api::not_yet::{self, Place};
 use crate::api::objects::Objects;
 use crate::api::spec::{self, EventDestination, EventDestinationSpec};
@@ -166,9 +166,9 @@ pub fn resolve(
         ordering,
         delivery,
         limits,
-        isolation: _,       // whose worker it is, not what the worker does
-        deletion_policy: _, // read when it is deleted: `operator::validate::drain_timeout`
-        drain_timeout: _,
+        isolation: _, // whose worker it is, not what the worker does
+        deletion_policy,
+        drain_timeout: _, // read with it
     } = &destination.spec;
     let ObjectMeta { namespace, name, .. } = &destination.metadata;
     let (namespace, name) = (namespace.clone().unwrap_or_default(), name.clone().unwrap_or_default());
@@ -188,6 +188,8 @@ pub fn resolve(
     };
     let mut route = route(&destination.metadata, sink::shown(&destination.spec.sink), filters, *suspend, dead_letter_max_age);
     route.limit = limit;
+    let drains = *deletion_policy == spec::DeletionPolicy::Drain;
+    route.drain = drains.then(|| Drain { timeout: destination.spec.drain_timeout(), until: None });
     route.dead_letters_to.clone_from(&delivery.dead_letters_to);
     let plan = match sink {
         Ok((sink, sink_uri)) => {
@@ -225,6 +227,7 @@ fn route(metadata: &ObjectMeta, sink_uri: String, filters: Vec<Filter>, suspend:
         dead_letter_max_age,
         limit: None,
         dead_letters_to: None,
+        drain: None,
         unresolved: None,
     }
 }

@@ -15,6 +15,7 @@ pub mod data_dir;
 pub mod folder;
 pub mod identity;
 pub mod instance;
+pub mod kept;
 pub mod records;
 pub mod roles;
 mod run;

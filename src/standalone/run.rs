@@ -5,6 +5,7 @@ use super::data_dir::{self, DataDir};
 use super::folder::{self, Kind};
 use super::identity::Identity;
 use super::instance::{self, Instance};
+use super::kept::KeptPlans;
 use super::records::Records;
 use super::roles::{Ended, Roles};
 use super::server::{self, PrivateServer, ServerOptions};
@@ -228,7 +229,8 @@ impl Standalone<'_> {
             .map_err(|source| Error::Folder { path: self.folder.clone(), source })?;
         let destinations = contents.borrow().objects.keys().filter(|key| key.kind == Kind::EventDestination).count();
         let gate = admin.readiness.gate("destinations");
-        let (mut control, plans) = Control::new(links, Arc::clone(&self.settings), identity, records, contents, gate);
+        let (mut control, plans) =
+            Control::new(links, Arc::clone(&self.settings), identity, (records, KeptPlans::of(self.data_dir)), contents, gate);
         let allow_insecure_tls = self.options.allow_insecure_tls;
         control.allow_insecure_tls(allow_insecure_tls);
         let mut roles = Roles::default();

@@ -19,6 +19,7 @@ pub(crate) fn route() -> Route {
         dead_letter_max_age: Duration::from_secs(604_800),
         limit: None,
         dead_letters_to: None,
+        drain: None,
         unresolved: None,
     }
 }

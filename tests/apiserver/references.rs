@@ -3,6 +3,7 @@
 mod addressables;
 mod buses;
 mod canary;
+mod forwarding;
 mod secrets;
 mod services;
 mod watches;

@@ -3,6 +3,7 @@
 //! `POSTHORN_SOAK` is how many seconds the soak lasts, `POSTHORN_SEED` what it does.
 
 mod alone;
+mod drained;
 mod files;
 mod forwarded;
 mod killed;

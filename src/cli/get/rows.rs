@@ -111,6 +111,7 @@ mod tests {
             dead_letter_max_age: Duration::from_secs(1),
             limit: None,
             dead_letters_to: None,
+            drain: None,
             unresolved: None,
         };
         let head = Head {

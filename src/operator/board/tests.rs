@@ -20,6 +20,7 @@ fn route(rev: i64) -> Route {
         dead_letter_max_age: Duration::ZERO,
         limit: None,
         dead_letters_to: None,
+        drain: None,
         unresolved: None,
     }
 }

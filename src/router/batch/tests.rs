@@ -44,6 +44,7 @@ fn target(wants: &[bool], start: u64, fill: Option<u64>) -> Target {
         dead_letter_max_age: Duration::ZERO,
         limit: None,
         dead_letters_to: None,
+        drain: None,
         unresolved: None,
     };
     let at = |ms| Sequence { ms, seq: 0 };

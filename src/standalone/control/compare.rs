@@ -1,7 +1,7 @@
 //! What must change in Redis for it to hold what the folder wants. Pure.
 
 use crate::bus::routing::Start;
-use crate::plan::Route;
+use crate::plan::{Drain, Route, RouteState};
 use crate::standalone::identity::OWNER_PREFIX;
 use crate::standalone::records::Record;
 use std::collections::BTreeMap;
@@ -44,6 +44,8 @@ pub struct Comparison<'a> {
     pub owner: &'a str,
     /// Now (RFC 3339).
     pub now: &'a str,
+    /// Now, milliseconds since the epoch.
+    pub millis: u64,
 }
 
 /// What is to be done about one destination.
@@ -82,6 +84,28 @@ pub enum Change {
         /// Its UID.
         uid: String,
     },
+    /// `update`: the folder does not hold it any more; it takes no new events and delivers what it has.
+    Drain {
+        /// The bus it reads.
+        bus: String,
+        /// `namespace/name`.
+        name: String,
+        /// Its UID.
+        uid: String,
+        /// Its route, closed.
+        route: Route,
+    },
+    /// `delete` if nothing waits any more, or the time is over.
+    Drains {
+        /// The bus it reads.
+        bus: String,
+        /// `namespace/name`.
+        name: String,
+        /// Its UID.
+        uid: String,
+        /// Until when, milliseconds since the epoch.
+        until: u64,
+    },
     /// `delete`: the folder does not hold it any more.
     Delete {
         /// The bus it reads.
@@ -109,6 +133,8 @@ impl Change {
             Change::Create { name, .. }
             | Change::Update { name, .. }
             | Change::Keep { name, .. }
+            | Change::Drain { name, .. }
+            | Change::Drains { name, .. }
             | Change::Delete { name, .. }
             | Change::Refuse { name, .. } => name,
         }
@@ -126,9 +152,9 @@ impl Comparison<'_> {
         let mut deletions = Vec::new();
         for (bus, held) in self.held.iter().filter(|_| self.complete) {
             for (name, uid) in &held.names {
-                let ours = held.routes.get(uid).is_some_and(|route| route.owner == self.owner);
-                if ours && !(self.present)(name) {
-                    deletions.push(Change::Delete { bus: bus.clone(), name: name.clone(), uid: uid.clone() });
+                let ours = held.routes.get(uid).filter(|route| route.owner == self.owner);
+                if let Some(route) = ours.filter(|_| !(self.present)(name)) {
+                    deletions.push(self.deletion(bus.clone(), name.clone(), uid.clone(), route));
                 }
             }
         }
@@ -139,6 +165,18 @@ impl Comparison<'_> {
                 .map(|(name, record)| Change::Delete { bus: record.bus.clone(), name: name.clone(), uid: record.uid.clone() }),
         );
         deletions
+    }
+
+    fn deletion(&self, bus: String, name: String, uid: String, route: &Route) -> Change {
+        match route.drain {
+            None => Change::Delete { bus, name, uid },
+            Some(Drain { timeout: _, until: Some(until) }) => Change::Drains { bus, name, uid, until },
+            Some(Drain { timeout, until: None }) => {
+                let until = self.millis.saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+                let drain = Some(Drain { timeout, until: Some(until) });
+                Change::Drain { bus, name, uid, route: Route { rev: route.rev + 1, state: RouteState::Closed, drain, ..route.clone() } }
+            }
+        }
     }
 
     /// Whether a record is of a destination that neither the folder nor Redis holds.

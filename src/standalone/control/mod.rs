@@ -5,11 +5,12 @@ pub mod want;
 
 use super::folder::Contents;
 use super::identity::{self, Identity};
+use super::kept::KeptPlans;
 use super::records::{Record, Records};
 use crate::admin::Gate;
 use crate::bus::connection::Error;
 use crate::bus::routing::{self, Created, Updated};
-use crate::bus::{Link, Links, PerServer};
+use crate::bus::{Link, Links, PerServer, state};
 use crate::plan::Plan;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
@@ -24,6 +25,8 @@ use want::Destination;
 
 /// How often all is compared again though nothing has changed here: someone may have changed Redis, or emptied it.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How often it is looked whether what drains is empty.
+const LOOK: Duration = Duration::from_secs(1);
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -33,6 +36,7 @@ pub struct Control {
     settings: Arc<Settings>,
     identity: Identity,
     records: Records,
+    kept: KeptPlans,
     folder: watch::Receiver<Arc<Contents>>,
     /// Opens once Redis holds what the folder wants.
     gate: Gate,
@@ -41,6 +45,8 @@ pub struct Control {
     last: BTreeMap<String, Arc<Plan>>,
     /// What was last told about each destination.
     told: BTreeMap<String, String>,
+    /// Something is being drained.
+    draining: bool,
     allow_insecure_tls: bool,
 }
 
@@ -50,13 +56,16 @@ impl Control {
         links: Links,
         settings: Arc<Settings>,
         identity: Identity,
-        records: Records,
+        (records, kept): (Records, KeptPlans),
         folder: watch::Receiver<Arc<Contents>>,
         gate: Gate,
     ) -> (Control, Plans) {
         let (plans, receiver) = watch::channel(Arc::default());
         let (last, told, allow_insecure_tls) = (BTreeMap::new(), BTreeMap::new(), false);
-        (Control { links, settings, identity, records, folder, gate, plans, last, told, allow_insecure_tls }, receiver)
+        (
+            Control { links, settings, identity, records, kept, folder, gate, plans, last, told, draining: false, allow_insecure_tls },
+            receiver,
+        )
     }
 
     /// Whether a destination may accept any certificate of its receiver; it may not unless this says so.
@@ -110,7 +119,7 @@ impl Control {
                 std::future::pending::<()>().await;
             },
             _ = futures::future::select_all(ended) => {}
-            () = tokio::time::sleep(if all { AGAIN } else { PAUSE }) => {}
+            () = tokio::time::sleep(if !all { PAUSE } else if self.draining { LOOK } else { AGAIN }) => {}
         }
     }
 
@@ -121,6 +130,7 @@ impl Control {
         let (held, mut outcome) = self.held(open).await?;
         let mut told: BTreeMap<String, String> = unresolved(&destinations);
         told.extend(without_target(&destinations));
+        self.draining = false;
         let mut plans = self.out_of_reach(&destinations, &held);
         for change in self.changes(&contents, &destinations, &held) {
             let name = change.name().to_owned();
@@ -134,6 +144,10 @@ impl Control {
                 Ok(Applied::Refused(reason)) => {
                     plans.extend(self.last.remove_entry(&name));
                     told.insert(name, reason);
+                }
+                Ok(Applied::Drains(uid)) => {
+                    self.draining = true;
+                    plans.extend(self.draining_plan(&name, &uid).map(|plan| (name, plan)));
                 }
                 Ok(Applied::Gone) => {}
                 Err(error) => {
@@ -181,6 +195,7 @@ impl Control {
             records: self.records.all(),
             owner: self.identity.owner(),
             now: &jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            millis: millis(),
         };
         comparison.changes(identity::random_uid)
     }
@@ -209,17 +224,49 @@ impl Control {
             Change::Update { bus, name, uid, route } => match routing::update(of(&bus)?, &bus, &uid, &route).await? {
                 Updated::Done => {
                     info!(destination = name, bus, revision = route.rev, "destination changed");
+                    // its file came back before it was drained
+                    self.kept.forget(&uid);
                     Ok(Applied::Runs(uid))
                 }
                 Updated::Stale | Updated::Gone => Err(Error::Refused(format!("{name} was changed by someone else this very moment"))),
             },
-            Change::Delete { bus, name, uid } => {
-                let held = routing::delete(of(&bus)?, &bus, &uid, &name).await?;
-                info!(destination = name, bus, backlog = held.backlog, dead_letters = held.dead_letters, "destination deleted");
-                self.record(&name, None);
-                Ok(Applied::Gone)
+            Change::Drain { bus, name, uid, route } => {
+                let timeout = route.drain.map(|drain| drain.timeout).unwrap_or_default();
+                if let Some(plan) = self.last.get(&name) {
+                    self.kept.keep(&uid, plan)?;
+                } else {
+                    warn!(destination = name, "it was removed while nothing ran it: what waits is delivered only if its file comes back");
+                }
+                match routing::update(of(&bus)?, &bus, &uid, &route).await? {
+                    Updated::Done => info!(destination = name, bus, ?timeout, "destination removed; what waits is delivered first"),
+                    Updated::Stale | Updated::Gone => {
+                        return Err(Error::Refused(format!("{name} was changed by someone else this very moment")));
+                    }
+                }
+                Ok(Applied::Drains(uid))
             }
+            Change::Drains { bus, name, uid, until } => {
+                let waiting = state::snapshot(of(&bus)?, &bus, &uid).await?.backlog;
+                match waiting > 0 && millis() < until {
+                    true => Ok(Applied::Drains(uid)),
+                    false => self.delete(of(&bus)?, bus.clone(), name, uid).await,
+                }
+            }
+            Change::Delete { bus, name, uid } => self.delete(of(&bus)?, bus.clone(), name, uid).await,
         }
+    }
+
+    async fn delete(&mut self, link: &Link, bus: String, name: String, uid: String) -> Result<Applied, Error> {
+        let held = routing::delete(link, &bus, &uid, &name).await?;
+        info!(destination = name, bus, backlog = held.backlog, dead_letters = held.dead_letters, "destination deleted");
+        self.record(&name, None);
+        self.kept.forget(&uid);
+        Ok(Applied::Gone)
+    }
+
+    /// The plan of a destination whose file is gone: in memory, or kept from before a restart.
+    fn draining_plan(&mut self, name: &str, uid: &str) -> Option<Arc<Plan>> {
+        self.last.remove(name).filter(|plan| plan.uid == uid).or_else(|| self.kept.plan(uid).map(Arc::new))
     }
 
     /// Without its record a destination would begin anew after a loss of Redis; that is no reason not to deliver now.
@@ -288,12 +335,19 @@ fn without_target(destinations: &Destinations) -> BTreeMap<String, String> {
     destinations.iter().filter_map(|(name, found)| Some((name.clone(), missing(found.as_ref().ok()?)?))).collect()
 }
 
+/// Now, milliseconds since the epoch.
+fn millis() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default()
+}
+
 /// What became of a destination.
 enum Applied {
     /// Its route is as it shall be; it has this UID.
     Runs(String),
     /// It stays as it was, for this reason.
     Refused(String),
+    /// Its file is gone and it delivers what it has; it has this UID.
+    Drains(String),
     /// It is deleted.
     Gone,
 }

@@ -51,8 +51,14 @@ impl World {
         let data_dir = DataDir::open(base).expect("nobody holds it");
         let (folder, receiver) = watch::channel(contents(text, true));
         let (identity, records) = (Identity::load(&data_dir).expect("writable"), Records::load(&data_dir).expect("readable"));
-        let (control, plans) =
-            Control::new(links.clone(), Arc::default(), identity, records, receiver, Readiness::default().gate("destinations"));
+        let (control, plans) = Control::new(
+            links.clone(),
+            Arc::default(),
+            identity,
+            (records, KeptPlans::of(&data_dir)),
+            receiver,
+            Readiness::default().gate("destinations"),
+        );
         tokio::spawn(control.run(shutdown.clone()));
         World { links, server, folder, plans, shutdown }
     }

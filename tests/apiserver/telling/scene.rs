@@ -92,6 +92,7 @@ impl Scene {
             dead_letter_max_age: Duration::from_secs(3600),
             limit: None,
             dead_letters_to: None,
+            drain: None,
             unresolved: None,
         }
     }

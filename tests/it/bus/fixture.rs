@@ -395,6 +395,7 @@ pub fn route(name: &str) -> Route {
         dead_letter_max_age: Duration::from_secs(60),
         limit: None,
         dead_letters_to: None,
+        drain: None,
         unresolved: None,
         owner: String::new(),
     }

@@ -1,6 +1,5 @@
 use super::*;
 use crate::event::Sequence;
-use crate::plan::RouteState;
 use std::time::Duration;
 
 const OURS: &str = "standalone/ours";
@@ -19,6 +18,7 @@ fn route(name: &str) -> Route {
         dead_letter_max_age: Duration::from_secs(3600),
         limit: None,
         dead_letters_to: None,
+        drain: None,
         unresolved: None,
     }
 }
@@ -80,6 +80,7 @@ impl World {
             records: &self.records,
             owner: OURS,
             now: "now",
+            millis: 1000,
         }
         .changes(|| "uid-new".to_owned())
     }
@@ -147,6 +148,32 @@ fn only_ours_are_deleted_and_only_from_a_complete_folder() {
     assert_eq!(world.changes(), [delete, keep("a")]);
     world.complete = false;
     assert_eq!(world.changes(), [keep("a")]);
+}
+
+#[test]
+fn one_that_drains_is_closed_first_and_comes_back_with_its_file() {
+    let mut world = World::new();
+    world.hold("default", "gone", OURS);
+    let drain = |until| Some(Drain { timeout: Duration::from_secs(60), until });
+    let route = |world: &mut World| world.held.get_mut("default").and_then(|bus| bus.routes.get_mut("uid-gone")).expect("held").clone();
+    let set = |world: &mut World, route: Route| world.held.get_mut("default").expect("a bus").routes.insert("uid-gone".into(), route);
+    let open = Route { drain: drain(None), ..route(&mut world) };
+    set(&mut world, open.clone());
+    let closed = Route { rev: 5, state: RouteState::Closed, drain: drain(Some(61_000)), ..open };
+    let names = || ("default".to_owned(), "shop/gone".to_owned(), "uid-gone".to_owned());
+    let (bus, name, uid) = names();
+    assert_eq!(world.changes(), [Change::Drain { bus, name, uid, route: closed.clone() }, keep("a")]);
+    set(&mut world, closed);
+    let (bus, name, uid) = names();
+    assert_eq!(world.changes(), [Change::Drains { bus, name, uid, until: 61_000 }, keep("a")]);
+
+    world
+        .wanted
+        .insert("shop/gone".into(), Wanted { route: Route { drain: drain(None), ..super::tests::route("gone") }, ..wanted("gone") });
+    world.records.insert("shop/gone".into(), record("gone"));
+    let again = world.changes().into_iter().find(|change| change.name() == "shop/gone");
+    let Some(Change::Update { route, .. }) = again else { panic!("{again:?}") };
+    assert_eq!((route.state, route.drain, route.rev), (RouteState::Open, drain(None), 6));
 }
 
 #[test]
