@@ -75,7 +75,7 @@ impl Finding {
 }
 
 fn conditions(snapshot: &Snapshot, route: &Route) -> Vec<Condition> {
-    let (accepted, resolved, routed) = (accepted(route), resolved(route), routed(route));
+    let (accepted, resolved, routed) = (accepted(route), resolved(route), routed(Some(snapshot), route));
     let (worker, delivering) = (worker_available(snapshot, route), delivering(snapshot, route));
     let ready = ready(&[&accepted, &resolved, &routed, &worker], &delivering, created(route));
     let mut found = vec![
@@ -87,6 +87,7 @@ fn conditions(snapshot: &Snapshot, route: &Route) -> Vec<Condition> {
         ("KeepingUp", keeping_up(snapshot, route)),
         ("Delivering", delivering),
     ];
+    found.extend(dead_letter_target(snapshot, route).map(|target| ("DeadLetterTarget", target)));
     found.extend(data_lost(snapshot).map(|lost| ("DataLost", lost)));
     found.into_iter().map(|(kind, finding)| finding.condition(kind, route.rev)).collect()
 }
@@ -114,10 +115,15 @@ pub fn resolved(route: &Route) -> Finding {
     }
 }
 
-/// Whether it takes events.
-pub fn routed(route: &Route) -> Finding {
+/// Whether it takes events. Where it could not begin as early as it should have, that is told.
+pub fn routed(snapshot: Option<&Snapshot>, route: &Route) -> Finding {
+    let late = snapshot.and_then(|snapshot| Some((snapshot.gap?, snapshot.start?)));
+    let message = late.map(|(gap, start)| {
+        let (from, to) = (time(gap.ms).0, time(start.ms).0);
+        format!("the bus kept nothing from {from} to {to}: it began after that")
+    });
     match route.state {
-        RouteState::Open => Finding::new(ConditionStatus::True, "Routed", "", created(route)),
+        RouteState::Open => Finding::new(ConditionStatus::True, "Routed", message.unwrap_or_default(), created(route)),
         RouteState::Closed => {
             Finding::new(ConditionStatus::False, "Draining", "it is being deleted and takes no new events", created(route))
         }
@@ -159,6 +165,19 @@ fn overflow(snapshot: &Snapshot, route: &Route) -> Option<Finding> {
     };
     let message = format!("its queue reached spec.limits.backlog: {which}, and counted in status.dropped");
     (snapshot.backlog > 0).then(|| Finding::new(ConditionStatus::False, "BacklogLimit", message, time(since)))
+}
+
+/// Whether the destination is there that its dead letters are sent to as well; `None` where none is named.
+pub fn dead_letter_target(snapshot: &Snapshot, route: &Route) -> Option<Finding> {
+    let name = route.dead_letters_to.as_ref()?;
+    if snapshot.has_dead_letter_target {
+        return Some(Finding::new(ConditionStatus::True, "Found", "", created(route)));
+    }
+    let message = format!(
+        "spec.delivery.deadLetter.destinationRef: there is no EventDestination {name} in namespace {} on this bus; dead letters are kept, and not sent on",
+        route.namespace
+    );
+    Some(Finding::new(ConditionStatus::False, "TargetNotFound", message, created(route)))
 }
 
 /// Whether someone deleted something of it from Redis; `None` if nobody did.

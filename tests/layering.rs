@@ -17,6 +17,8 @@ const PURE: &[&str] = &[
     "worker::attempt",
     "worker::retry",
     "worker::halt",
+    "worker::lanes",
+    "worker::rate",
     "operator::workers::build",
     "operator::workers::placement",
     "operator::workers::memory",

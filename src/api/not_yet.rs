@@ -61,13 +61,7 @@ fn present(_: &Value) -> bool {
 
 static ALL: LazyLock<Vec<NotYet>> = LazyLock::new(|| {
     vec![
-        NotYet::new("spec.startFrom", |it| it == "Time", "startFrom: Time is not there yet; use Latest or Earliest")
-            .with(&["spec.startTime"]),
         NotYet::new("spec.sink.http.ref", present, "sink.http.ref needs a cluster; give the address as uri").only_in(Place::Standalone),
-        NotYet::new("spec.sink.http.format", |it| it == "Batch", "format: Batch is not there yet; use Binary or Structured")
-            .with(&["spec.sink.http.batch"]),
-        NotYet::new("spec.delivery.deadLetter.destinationRef", present, "deadLetter.destinationRef is not there yet; leave it out"),
-        NotYet::new("spec.limits.rate", present, "limits.rate is not there yet; leave it out"),
         NotYet::new("spec.deletionPolicy", |it| it == "Drain", "deletionPolicy: Drain needs a cluster; use Discard")
             .with(&["spec.drainTimeout"])
             .only_in(Place::Standalone),

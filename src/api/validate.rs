@@ -104,6 +104,7 @@ pub fn validate(new: &mut Value, old: Option<&Value>) -> Vec<Violation> {
     } else {
         violations.extend(broken_rules(&root));
         violations.extend(wrong_expressions(&root));
+        violations.extend(refers_to_itself(new));
     }
     violations.extend(metadata::check(new));
     violations
@@ -160,6 +161,14 @@ fn wrong_expressions(root: &Node) -> Vec<Violation> {
     violations
 }
 
+/// Dead letters that would come back: an API server cannot tell cheaply.
+fn refers_to_itself(object: &Value) -> Option<Violation> {
+    let name = object["spec"]["delivery"]["deadLetter"]["destinationRef"]["name"].as_str()?;
+    let message = "destinationRef names this destination itself: dead letters would come back to it; name another one";
+    let is_itself = object["metadata"]["name"] == name;
+    is_itself.then(|| Violation::schema("spec.delivery.deadLetter.destinationRef.name", message.to_owned(), false))
+}
+
 /// Whether an object says that it is an `EventDestination` of this version.
 fn wrong_kind(object: &Value) -> Vec<Violation> {
     let wrong = |field: &str, wanted: &str| {
@@ -176,7 +185,10 @@ mod tests {
     use serde_json::json;
 
     fn said(filters: Value) -> Vec<String> {
-        let spec = json!({"filters": filters, "sink": {"http": {"uri": "https://a.example/h"}}});
+        said_of(json!({"filters": filters, "sink": {"http": {"uri": "https://a.example/h"}}}))
+    }
+
+    fn said_of(spec: Value) -> Vec<String> {
         let object = json!({"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "x", "namespace": "shop"}, "spec": spec});
         parse(object).err().unwrap_or_default().iter().map(|violation| format!("{}: {}", violation.path, violation.message)).collect()
     }
@@ -188,6 +200,17 @@ mod tests {
         let wanted = "spec.filters[0].any[1].not.cel: the expression cannot be used (line 2, column 6): there is no variable amount; \
             attributes are event.type, event.source …, JSON data is event.data";
         assert_eq!(said(wrong), [wanted]);
+    }
+
+    #[test]
+    fn dead_letters_cannot_be_sent_to_where_they_come_from() {
+        let to = |name| json!({"sink": {"http": {"uri": "https://a.example/h"}}, "delivery": {"deadLetter": {"destinationRef": {"name": name}}}});
+        assert_eq!(said_of(to("y")), [""; 0]);
+        let said = said_of(to("x"));
+        assert!(
+            said[0].starts_with("spec.delivery.deadLetter.destinationRef.name: destinationRef names this destination itself"),
+            "{said:?}"
+        );
     }
 
     #[test]

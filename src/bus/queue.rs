@@ -115,6 +115,8 @@ pub struct Burial<'a> {
     pub event_limit: u32,
     /// Most dead letters kept.
     pub max_dead_letters: u64,
+    /// Namespace and name of a destination of the same bus that a dead letter is sent to as well.
+    pub copy_to: Option<(&'a str, &'a str)>,
 }
 
 /// An event to be settled.
@@ -238,7 +240,9 @@ impl Tenure {
             Streak::None => "other",
         };
         let call = self.call(Script::Bury).arg(burial.id.to_string()).arg(fate).arg(streak).arg(burial.class).arg(burial.message);
-        let mut answer = call.arg(burial.destination_limit).arg(burial.event_limit).arg(burial.max_dead_letters).run().await?;
+        let copy_to = burial.copy_to.map(|(namespace, name)| format!("{namespace}/{name}")).unwrap_or_default();
+        let call = call.arg(burial.destination_limit).arg(burial.event_limit).arg(burial.max_dead_letters).arg(copy_to);
+        let mut answer = call.run().await?;
         match answer.text()?.as_str() {
             "OK" => Ok(Answered::Done(Buried::Done)),
             "HALTED" => Ok(Answered::Done(Buried::ThenHalted(answer.text()?))),

@@ -20,6 +20,16 @@ pub enum Start {
     Recorded(Sequence),
 }
 
+impl Start {
+    /// Whether a destination that shall begin at a time began only here, as the bus kept nothing from before.
+    pub fn is_before(self, start: Sequence) -> bool {
+        match self {
+            Start::Since(millis) => start > millis.checked_sub(1).map_or(Sequence::ZERO, |ms| Sequence { ms, seq: u64::MAX }),
+            Start::Latest | Start::Earliest | Start::Recorded(_) => false,
+        }
+    }
+}
+
 /// What `create` found and did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {

@@ -3,6 +3,7 @@
 use super::connection::{Error, Link};
 use super::lease::{self, Leased, Tokens};
 use super::queue::{Answered, Burial, Buried, Fate, Streak, Tenure};
+use super::state;
 use crate::event::Sequence;
 
 /// What came of it.
@@ -27,7 +28,7 @@ pub async fn without_worker(link: &Link, bus: &str, uid: &str, id: Sequence) -> 
         (_, Leased::NoRoute) => return Ok(Skipped::Gone),
     };
     let tenure = Tenure { link: link.clone(), bus: bus.to_owned(), uid: uid.to_owned(), token };
-    let buried = tenure.bury(&burial(id)).await;
+    let buried = bury(&tenure, id).await;
     tenure.release().await?;
     match buried? {
         Answered::Done(Buried::Done | Buried::ThenHalted(_) | Buried::Halted) | Answered::Gone => Ok(Skipped::Done),
@@ -36,8 +37,10 @@ pub async fn without_worker(link: &Link, bus: &str, uid: &str, id: Sequence) -> 
 }
 
 /// Belongs to no streak, so it never halts. The number of dead letters is bounded by the worker's next burial: only its plan tells the bound.
-fn burial(id: Sequence) -> Burial<'static> {
-    Burial {
+async fn bury(tenure: &Tenure, id: Sequence) -> Result<Answered<Buried>, Error> {
+    let route = state::snapshot(&tenure.link, &tenure.bus, &tenure.uid).await?.route;
+    let copy_to = route.as_ref().and_then(|route| Some((route.namespace.as_str(), route.dead_letters_to.as_deref()?)));
+    let burial = Burial {
         id,
         fate: Fate::DeadLetter,
         streak: Streak::None,
@@ -46,5 +49,7 @@ fn burial(id: Sequence) -> Burial<'static> {
         destination_limit: u32::MAX,
         event_limit: u32::MAX,
         max_dead_letters: u64::MAX,
-    }
+        copy_to,
+    };
+    tenure.bury(&burial).await
 }

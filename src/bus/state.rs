@@ -51,12 +51,16 @@ pub struct Snapshot {
     pub data_lost: Option<u64>,
     /// Since when the limit of its spec drops events, milliseconds since the epoch.
     pub overflow: Option<u64>,
+    /// Where it should have begun: what lies between that and its start was no longer kept.
+    pub gap: Option<Sequence>,
     /// Where it began to read.
     pub start: Option<Sequence>,
     /// Its position where it is behind the cursor.
     pub fill: Option<Sequence>,
     /// The event at the head of the queue.
     pub head: Option<Head>,
+    /// Whether the destination is there that its dead letters are sent to as well.
+    pub has_dead_letter_target: bool,
     /// Its route; `None` if there is none, or one that this version cannot read.
     pub route: Option<Route>,
     /// Clock of Redis when this was read, milliseconds since the epoch.
@@ -95,6 +99,7 @@ pub async fn snapshot(link: &Link, bus: &str, uid: &str) -> Result<Snapshot, Err
     let (fill, _position) = (answer.text()?.parse().ok(), answer.text()?);
     let (id, attributes, trial) = (answer.text()?, answer.lossy_text()?, answer.lossy_text()?);
     let route = answer.lossy_text()?;
+    let has_dead_letter_target = answer.parse::<u8>()? == 1;
     let number = |name: &str| st.get(name).and_then(|text| text.parse::<u64>().ok());
     let word = |name: &str| st.get(name).cloned();
     Ok(Snapshot {
@@ -122,9 +127,11 @@ pub async fn snapshot(link: &Link, bus: &str, uid: &str) -> Result<Snapshot, Err
         last_match: number("lastMatch"),
         data_lost: number("dataLost"),
         overflow: number("overflow"),
+        gap: st.get("gap").and_then(|text| text.parse().ok()),
         start: st.get("start").and_then(|text| text.parse().ok()),
         fill,
         head: id.parse().ok().map(|sequence| head(sequence, &attributes, &trial)),
+        has_dead_letter_target,
         route: serde_json::from_str(&route).ok(),
         now,
     })

@@ -66,6 +66,9 @@ pub struct Args {
     /// An extension attribute in which each source numbers its events 1, 2, 3, …: skipped numbers are missing events
     #[arg(long, value_name = "NAME")]
     counter: Option<String>,
+    /// Events are in order by this attribute only, as with ordering.mode: PerKey; id for no order
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
     /// Fail at the end if fewer events were accepted
     #[arg(long, value_name = "N")]
     expect: Option<u64>,
@@ -217,7 +220,7 @@ impl Session {
             keys,
             printed,
             exit_after: args.exit_after.unwrap_or(u64::MAX),
-            state: Mutex::new((Numbering::default(), Check::new(args.counter.clone()))),
+            state: Mutex::new((Numbering::default(), Check::new(args.counter.clone()).by_key(args.key.clone()))),
             enough: Notify::new(),
         }
     }

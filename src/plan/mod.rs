@@ -322,6 +322,9 @@ pub struct Route {
     /// Most that may wait, and what is dropped beyond it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<BacklogLimit>,
+    /// Name of a destination of the same namespace and bus that dead letters are sent to as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letters_to: Option<String>,
     /// What it refers to that is missing: its events are queued and wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unresolved: Option<Unresolved>,

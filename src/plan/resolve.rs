@@ -188,6 +188,7 @@ pub fn resolve(
     };
     let mut route = route(&destination.metadata, sink::shown(&destination.spec.sink), filters, *suspend, dead_letter_max_age);
     route.limit = limit;
+    route.dead_letters_to.clone_from(&delivery.dead_letters_to);
     let plan = match sink {
         Ok((sink, sink_uri)) => {
             route.sink_uri = sink_uri;
@@ -223,6 +224,7 @@ fn route(metadata: &ObjectMeta, sink_uri: String, filters: Vec<Filter>, suspend:
         suspend,
         dead_letter_max_age,
         limit: None,
+        dead_letters_to: None,
         unresolved: None,
     }
 }

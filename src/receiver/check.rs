@@ -48,7 +48,9 @@ pub struct Summary {
 #[derive(Debug, Default)]
 pub struct Check {
     counter: Option<String>,
-    highest: Option<Sequence>,
+    key: Option<String>,
+    /// The highest accepted, of each key.
+    highest: HashMap<String, Sequence>,
     accepted: HashSet<Sequence>,
     counted: HashMap<String, u64>,
     summary: Summary,
@@ -60,16 +62,26 @@ impl Check {
         Check { counter, ..Check::default() }
     }
 
-    /// Judges one request; its status must be set already.
+    /// Events are in order by this attribute only.
+    pub fn by_key(self, key: Option<String>) -> Check {
+        Check { key, ..self }
+    }
+
+    /// Judges one request; its status must be set already. Of a batch each event is judged and counted; the worst is told.
     pub fn observe(&mut self, seen: &Seen, trusted: bool) -> Verdict {
-        let verdict = if !trusted {
-            Verdict::Untrusted
-        } else if !seen.accepted() {
-            Verdict::Refused
-        } else {
-            self.order(seen)
-        };
         self.summary.received += 1;
+        if !trusted || !seen.accepted() {
+            let verdict = if trusted { Verdict::Refused } else { Verdict::Untrusted };
+            self.add(verdict);
+            return verdict;
+        }
+        let verdicts: Vec<Verdict> = seen.events().iter().map(|event| self.order(event)).collect();
+        verdicts.iter().for_each(|verdict| self.add(*verdict));
+        let worst = [Verdict::Late, Verdict::Accepted].into_iter().find(|worst| verdicts.contains(worst));
+        worst.unwrap_or(Verdict::Repeat)
+    }
+
+    fn add(&mut self, verdict: Verdict) {
         *match verdict {
             Verdict::Accepted => &mut self.summary.accepted,
             Verdict::Repeat => &mut self.summary.repeats,
@@ -77,7 +89,6 @@ impl Check {
             Verdict::Refused => &mut self.summary.refused,
             Verdict::Untrusted => &mut self.summary.bad_signatures,
         } += 1;
-        verdict
     }
 
     /// The numbers so far.
@@ -91,8 +102,10 @@ impl Check {
         if !self.accepted.insert(sequence) {
             return Verdict::Repeat;
         }
-        let in_order = self.highest.is_none_or(|highest| sequence > highest);
-        self.highest = self.highest.max(Some(sequence));
+        let key = self.key.as_deref().and_then(|key| seen.attribute(key)).unwrap_or_default();
+        let highest = self.highest.entry(key.to_owned()).or_default();
+        let in_order = *highest < sequence;
+        *highest = sequence.max(*highest);
         if self.count(seen) && in_order { Verdict::Accepted } else { Verdict::Late }
     }
 
@@ -177,6 +190,27 @@ mod tests {
         judge(&mut check, &[(1, "a", 1, 200), (2, "b", 1, 200), (3, "a", 4, 200)]);
         assert_eq!(check.summary().missing, 2);
         assert_eq!(judge(&mut check, &[(4, "a", 2, 200)]), [Verdict::Late]);
+    }
+
+    #[test]
+    fn keys_do_not_wait_for_each_other() {
+        let mut check = Check::new(None).by_key(Some("source".into()));
+        let verdicts = judge(&mut check, &[(2, "a", 1, 200), (1, "b", 1, 200), (4, "b", 2, 200), (3, "b", 3, 200)]);
+        assert_eq!(verdicts, [Verdict::Accepted, Verdict::Accepted, Verdict::Accepted, Verdict::Late]);
+    }
+
+    #[test]
+    fn each_event_of_a_batch_is_judged() {
+        let batch = |body: &'static str| {
+            let headers = [("content-type".parse().unwrap(), "application/cloudevents-batch+json".parse().unwrap())];
+            let headers = headers.into_iter().collect();
+            let seen = Seen::new(http::Method::POST, "/".into(), headers, Bytes::from_static(body.as_bytes()));
+            Seen { status: Some(204), ..seen }
+        };
+        let mut check = Check::new(None);
+        assert_eq!(check.observe(&batch(r#"[{"sequence":"1-0"},{"sequence":"3-0"}]"#), true), Verdict::Accepted);
+        assert_eq!(check.observe(&batch(r#"[{"sequence":"3-0"},{"sequence":"2-0"}]"#), true), Verdict::Late);
+        assert_eq!(check.summary(), &Summary { received: 2, accepted: 2, repeats: 1, late: 1, ..Summary::default() });
     }
 
     #[test]

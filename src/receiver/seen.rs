@@ -3,6 +3,7 @@
 use crate::event::Sequence;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -55,6 +56,21 @@ impl Seen {
         Seen { number: 0, first_number: None, at: Instant::now(), method, path, headers, body, attributes, status: None }
     }
 
+    /// Each of its events as if it had come alone, with its own attributes and its own data as the body; of a batch each member.
+    pub fn events(&self) -> Vec<Seen> {
+        if !media_type(&self.headers).starts_with("application/cloudevents-batch+json") {
+            return vec![self.clone()];
+        }
+        let members: Vec<BTreeMap<String, Box<RawValue>>> = serde_json::from_slice(&self.body).unwrap_or_default();
+        let event = |member: &BTreeMap<String, Box<RawValue>>| {
+            let body = member.get("data").map_or_else(Bytes::new, |data| Bytes::copy_from_slice(data.get().as_bytes()));
+            let value = |raw: &RawValue| serde_json::from_str(raw.get()).unwrap_or_default();
+            let attributes = texts(member.iter().map(|(name, raw)| (name.clone(), value(raw))));
+            Seen { attributes, body, ..self.clone() }
+        };
+        members.iter().map(event).collect()
+    }
+
     /// The event's place in the order of its bus (`ce-sequence`).
     pub fn sequence(&self) -> Option<Sequence> {
         self.attribute("sequence")?.parse().ok()
@@ -96,9 +112,12 @@ impl Seen {
     }
 }
 
+fn media_type(headers: &HeaderMap) -> String {
+    headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase()
+}
+
 fn is_structured(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    content_type.to_ascii_lowercase().starts_with("application/cloudevents+json")
+    media_type(headers).starts_with("application/cloudevents+json")
 }
 
 fn of_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
@@ -107,9 +126,11 @@ fn of_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
 }
 
 fn of_json(body: &[u8]) -> BTreeMap<String, String> {
-    let object: BTreeMap<String, serde_json::Value> = serde_json::from_slice(body).unwrap_or_default();
-    object
-        .into_iter()
+    texts(serde_json::from_slice::<BTreeMap<String, serde_json::Value>>(body).unwrap_or_default().into_iter())
+}
+
+fn texts(members: impl Iterator<Item = (String, serde_json::Value)>) -> BTreeMap<String, String> {
+    members
         .filter(|(name, value)| !name.starts_with("data") && !value.is_null())
         .map(|(name, value)| (name, value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
         .collect()
@@ -130,6 +151,16 @@ mod tests {
         assert_eq!(seen.id(), Some("a"));
         assert_eq!(seen.sequence(), Some(Sequence { ms: 5, seq: 0 }));
         assert_eq!(seen.attempt(), Some(2));
+    }
+
+    #[test]
+    fn a_batch_is_as_many_events_each_with_its_own_attributes_and_data() {
+        let body = r#"[{"id":"a","sequence":"5-1","data":{"n": 1}},{"id":"b","sequence":"5-2"}]"#;
+        let events = seen(&[("content-type", "application/cloudevents-batch+json"), ("posthorn-attempt", "2")], body).events();
+        assert_eq!(events.iter().map(|event| event.id().unwrap()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!((&events[0].body[..], &events[1].body[..], events[0].attempt()), (&b"{\"n\": 1}"[..], &b""[..], Some(2)));
+        assert_eq!(events[1].sequence(), Some(Sequence { ms: 5, seq: 2 }));
+        assert_eq!(seen(&[("ce-id", "a")], "x").events().len(), 1);
     }
 
     #[test]

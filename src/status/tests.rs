@@ -1,5 +1,6 @@
 use super::*;
 use crate::event::Sequence;
+use crate::plan::BacklogLimit;
 use std::time::Duration;
 
 const CREATED: &str = "2026-01-02T03:04:05Z";
@@ -17,6 +18,7 @@ pub(crate) fn route() -> Route {
         suspend: false,
         dead_letter_max_age: Duration::from_secs(604_800),
         limit: None,
+        dead_letters_to: None,
         unresolved: None,
     }
 }
@@ -148,6 +150,32 @@ fn what_waits_in_the_bus_and_what_was_lost_are_conditions() {
     assert_eq!(condition(&status, "KeepingUp"), ("False".into(), "WaitingInBus".into()));
     assert_eq!(condition(&status, "DataLost"), ("True".into(), "QueueDeleted".into()));
     assert_eq!(condition(&status, "Ready").0, "True");
+}
+
+#[test]
+fn that_a_limit_drops_events_is_told_while_any_wait() {
+    let limit = BacklogLimit { max_events: Some(5), max_bytes: None, on_overflow: OnOverflow::DropOldest };
+    let limited = Route { limit: Some(limit), ..route() };
+    let full = Snapshot { overflow: Some(7), backlog: 5, ..running("Retrying") };
+    let reason = |snapshot: &Snapshot, route: &Route| condition(&status(snapshot, route), "KeepingUp").1;
+    assert_eq!(reason(&full, &limited), "BacklogLimit");
+    assert_eq!(reason(&Snapshot { backlog: 0, ..full.clone() }, &limited), "KeepingUp");
+    assert_eq!(reason(&full, &route()), "KeepingUp", "the limit is gone");
+    let behind = Snapshot { fill: Some(Sequence { ms: 5, seq: 1 }), ..full };
+    assert_eq!(reason(&behind, &limited), "WaitingInBus");
+}
+
+#[test]
+fn a_start_that_was_not_kept_is_told() {
+    let message = |snapshot: &Snapshot| {
+        let status = status(snapshot, &route());
+        status.conditions.into_iter().find(|condition| condition.r#type == "Routed").unwrap().message
+    };
+    let at = |ms| Some(Sequence { ms, seq: 0 });
+    assert_eq!(message(&Snapshot { start: at(5), ..Snapshot::default() }), "");
+    let late = Snapshot { gap: at(1_764_000_000_000), start: at(1_764_000_060_000), ..Snapshot::default() };
+    let said = "the bus kept nothing from 2025-11-24T16:00:00Z to 2025-11-24T16:01:00Z: it began after that";
+    assert_eq!(message(&late), said);
 }
 
 #[test]

@@ -146,7 +146,8 @@ impl HttpClient for Client {
             let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
             Ok::<_, HttpError>(Response::from_parts(head, body))
         };
-        let sending = self.runtime.spawn(tokio::time::timeout(limit, exchange));
+        // a timer is made within the runtime only
+        let sending = self.runtime.spawn(async move { tokio::time::timeout(limit, exchange).await });
         Box::pin(async move { sending.await?? })
     }
 }

@@ -86,13 +86,18 @@ impl Shape {
         value.map_or(Key::Common, |value| Key::Value(value.into()))
     }
 
-    /// A bracket of the whole or a comma goes with each.
-    fn weight(&self, held: &Held) -> u64 {
-        let event = held.event.as_ref().ok().filter(|_| self.batch);
-        let body = event.and_then(|event| json::structured(event, held.id).ok());
-        body.map_or(0, |body| body.len() as u64 + 1)
+    /// What it adds to a batch: a bracket of the whole or a comma goes with each. One that cannot be encoded goes alone, and fails alone.
+    fn weigh(&self, held: &mut Held) {
+        let Some(event) = held.event.as_ref().ok().filter(|_| self.batch) else { return };
+        match json::structured(event, held.id) {
+            Ok(body) => held.weight = body.len() as u64 + 1,
+            Err(_) => held.single = true,
+        }
     }
 }
+
+/// Entries that were read again, and those that are gone.
+type Fetched = Answered<(Vec<Owed>, Vec<Sequence>)>;
 
 type Pending<T> = Option<BoxFuture<'static, Result<T, Error>>>;
 
@@ -111,7 +116,7 @@ pub struct Feed {
     /// Events asked for at once.
     asked: usize,
     reading: Pending<Answered<Vec<Owed>>>,
-    fetching: Pending<Answered<(Vec<Owed>, Vec<Sequence>)>>,
+    fetching: Pending<Fetched>,
     /// So many were held after the last read that no more are.
     full: bool,
     unsettled: Vec<Settled>,
@@ -379,7 +384,7 @@ impl Feed {
     fn held_of(&mut self, owed: Owed) -> Held {
         let mut held = Held::new(owed);
         held.counted |= held.id <= self.pending_until;
-        held.weight = self.shape.weight(&held);
+        self.shape.weigh(&mut held);
         held
     }
 
@@ -404,7 +409,7 @@ impl Feed {
         }
     }
 
-    fn fetched(&mut self, answer: Result<Answered<(Vec<Owed>, Vec<Sequence>)>, Error>) -> News {
+    fn fetched(&mut self, answer: Result<Fetched, Error>) -> News {
         let (entries, gone) = match answer {
             Ok(Answered::Done(answer)) => answer,
             Ok(_) => return fenced(),

@@ -27,6 +27,8 @@ pub struct Held {
     pub failure: Option<Failure>,
     /// When it may be tried, by the clock of Redis; 0 for now.
     pub next: u64,
+    /// When it says that it is of no more use (`expirytime`), milliseconds since the epoch.
+    pub expires: Option<u64>,
     /// Bytes that it adds to a batch; 0 where there are none.
     pub weight: u64,
     /// It is sent alone: a batch with it was refused.
@@ -38,9 +40,11 @@ impl Held {
     pub fn new(owed: Owed) -> Held {
         let trial = owed.trial.unwrap_or_default();
         let class = trial.class.as_deref().and_then(|class| class.parse().ok());
+        let event = owed.entry.event();
+        let expires = event.as_ref().ok().and_then(|event| expires(event.attributes.get("expirytime")?));
         Held {
             id: owed.entry.sequence,
-            event: owed.entry.event(),
+            event,
             size: owed.entry.size(),
             redriven: owed.entry.field("orig").is_some(),
             attempts: trial.n,
@@ -49,6 +53,7 @@ impl Held {
             failure: class.map(|class| Failure { code: trial.code, ..Failure::new(class, trial.msg) }),
             // whole milliseconds, never negative
             next: trial.next as u64,
+            expires,
             weight: 0,
             single: false,
         }
@@ -58,6 +63,12 @@ impl Held {
     pub fn key(&self) -> &str {
         self.event.as_ref().map_or("", |event| event.attributes.id())
     }
+}
+
+/// RFC 3339, as the CloudEvents extension says; what is not a time says nothing.
+fn expires(text: &str) -> Option<u64> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    Some(u64::try_from(time.as_millisecond()).unwrap_or(0))
 }
 
 impl Body for Held {

@@ -25,6 +25,9 @@ const AHEAD: usize = 64;
 /// Bodies read again at once.
 const AGAIN: usize = 64;
 
+/// Bytes of a batch beside its events: n events have n − 1 commas and two brackets.
+const ENDS: u64 = 1;
+
 /// What is delivered in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -412,7 +415,7 @@ impl<B: Body> Lanes<B> {
 
     fn take(&mut self, key: &Key, now: u64, batch: &mut Vec<B>) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
-        let mut bytes: u64 = batch.iter().map(B::weight).sum();
+        let mut bytes = ENDS + batch.iter().map(B::weight).sum::<u64>();
         while let Some(first) = lane.waiting.front() {
             let Some(body) = &first.body else { break };
             let alone = first.single || body.is_single() || batch.first().is_some_and(B::is_single);
@@ -434,7 +437,7 @@ impl<B: Body> Lanes<B> {
     }
 
     fn may_join(&self, key: &Key, now: u64, batch: &[B]) -> bool {
-        let bytes: u64 = batch.iter().map(B::weight).sum();
+        let bytes = ENDS + batch.iter().map(B::weight).sum::<u64>();
         let first = self.lanes.get(key).and_then(|lane| lane.waiting.front());
         let body = first.filter(|first| !first.single && first.next <= now).and_then(|first| first.body.as_ref());
         body.is_some_and(|body| !body.is_single() && bytes + body.weight() <= self.most.bytes)

@@ -17,6 +17,7 @@ pub mod held;
 pub mod lane;
 pub mod lanes;
 pub mod plans;
+pub mod rate;
 pub mod retry;
 pub mod sink;
 

@@ -4,11 +4,14 @@
 
 mod alone;
 mod files;
+mod forwarded;
 mod killed;
 #[cfg(target_os = "linux")]
 mod ports;
 mod refused;
 mod secrets;
+mod tokens;
+mod traces;
 
 use crate::support::client::{self, Post};
 use crate::support::eventually::holds;

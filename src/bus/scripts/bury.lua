@@ -1,4 +1,5 @@
--- bury(uid, token, id, dead | drop, destination | event | other, class, msg, streak limit, event streak limit, most dead letters):
+-- bury(uid, token, id, dead | drop, destination | event | other, class, msg, streak limit, event streak limit, most dead letters, copy):
+-- copy: '' or namespace/name of a destination that a dead letter is sent to as well, where there is one. A copy is never copied again.
 -- gives an event up. HALT: too many in a row were given up with no success between; nothing is changed but that the destination is halted.
 -- At the limit itself the event goes and the destination is halted behind it. HALTED: it was halted by this one.
 local uid, token, id, how, kind = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -24,6 +25,26 @@ if streak and counter(st, streak) >= limit then
   return { 'HALT' }
 end
 
+-- onto the log, meant for that destination alone
+local function send_copy(name)
+  local target, event = call('HGET', NAMES, name), fields(entry[2])
+  if not target or target == uid or event.copy or call('HEXISTS', ROUTES, target) == 0 then return end
+  local flat = { 'to', target, 'copy', uid }
+  for _, field in ipairs({ 'v', 'm', 'a', 'c', 'd' }) do
+    if event[field] then
+      flat[#flat + 1] = field
+      flat[#flat + 1] = event[field]
+    end
+  end
+  local pos = call('HGET', C, 'pos') or '0-0'
+  local accepted = call('XADD', IN, '*', unpack(flat))
+  if not less(pos, accepted) then
+    -- the log was deleted and begins anew below the cursor: lift it
+    call('XDEL', IN, accepted)
+    call('XADD', IN, next_id(pos), unpack(flat))
+  end
+end
+
 local try = get_try(uid, id)
 if how == 'dead' then
   local letter = { orig = id, n = num(try.n or 0), class = ARGV[6], code = try.code and num(try.code) or '', msg = ARGV[7],
@@ -38,6 +59,7 @@ if how == 'dead' then
   end
   for _, name in ipairs({ 'orig', 'n', 'class', 'code', 'msg', 'first', 'at' }) do add(name, letter[name]) end
   call('XADD', dead, '*', unpack(flat))
+  if ARGV[11] ~= '' then send_copy(ARGV[11]) end
   if call('XLEN', dead) > tonumber(ARGV[10]) then
     call('HINCRBY', st, 'purged', call('XTRIM', dead, 'MAXLEN', '=', ARGV[10]))
   end

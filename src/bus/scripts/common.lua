@@ -31,7 +31,16 @@ end
 
 local function next_id(id)
   local ms, seq = parts(id)
+  -- the last one of its millisecond, see before_time
+  if seq >= 2 ^ 53 then return num(ms + 1) .. '-0' end
   return num(ms) .. '-' .. num(seq + 1)
+end
+
+-- the last ID before a time, which is text: all that is accepted at it or later is above
+local function before_time(ms)
+  ms = tonumber(ms)
+  if ms == 0 then return '0-0' end
+  return num(ms - 1) .. '-18446744073709551615'
 end
 
 local function is_stream(key)

@@ -5,7 +5,7 @@ local st = P .. 'st:' .. uid
 local before = call('HMGET', st, 'state', 'plan', 'asked')
 -- whether it has anything to do is no news
 local function calm(state)
-  return state == 'Idle' or state == 'Active'
+  return state == 'Idle' or state == 'Active' or state == 'RateLimited'
 end
 call('HSET', st, 'state', ARGV[3], 'reason', ARGV[4], 'plan', ARGV[5], 'order', ARGV[6], 'at', num(now()))
 if ARGV[7] ~= '' then

@@ -110,6 +110,7 @@ mod tests {
             suspend: false,
             dead_letter_max_age: Duration::from_secs(1),
             limit: None,
+            dead_letters_to: None,
             unresolved: None,
         };
         let head = Head {

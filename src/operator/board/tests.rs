@@ -19,6 +19,7 @@ fn route(rev: i64) -> Route {
         suspend: false,
         dead_letter_max_age: Duration::ZERO,
         limit: None,
+        dead_letters_to: None,
         unresolved: None,
     }
 }

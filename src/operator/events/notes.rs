@@ -32,10 +32,19 @@ impl Note {
 /// What is worth an Event between two statuses of one object. While Redis did not answer nothing of delivery is known, so its return is none.
 pub fn notes(former: &EventDestinationStatus, now: &EventDestinationStatus) -> Vec<Note> {
     let change = Changes { former, now };
-    [change.rejected(), change.unresolved(), change.delivery(), change.dead_letters(), change.waiting(), change.data_lost()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        change.rejected(),
+        change.unresolved(),
+        change.delivery(),
+        change.dead_letters(),
+        change.waiting(),
+        change.late(),
+        change.target(),
+        change.data_lost(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 struct Changes<'a> {
@@ -119,6 +128,20 @@ impl Changes<'_> {
         // one that begins in the past is behind from its first day
         let kept_up = condition(self.former, "KeepingUp").is_some_and(|former| former.status == ConditionStatus::True);
         kept_up.then(|| Note::warning(&found.reason, "Route", &found.message))
+    }
+
+    /// It could not begin as early as it should have.
+    fn late(&self) -> Option<Note> {
+        let late = |status| condition(status, "Routed").filter(|found| found.status == ConditionStatus::True && !found.message.is_empty());
+        let found = late(self.now).filter(|found| late(self.former).is_none_or(|former| former.message != found.message))?;
+        Some(Note::warning("StartNotKept", "Route", &found.message))
+    }
+
+    /// The destination that dead letters are sent to as well is not there.
+    fn target(&self) -> Option<Note> {
+        let found = refused(self.now, "DeadLetterTarget")?;
+        let told = refused(self.former, "DeadLetterTarget").is_some_and(|former| former.message == found.message);
+        (!told).then(|| Note::warning(&found.reason, "Resolve", &found.message))
     }
 
     fn data_lost(&self) -> Option<Note> {

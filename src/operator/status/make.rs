@@ -86,6 +86,7 @@ impl Facts<'_> {
         found.extend(needed);
         found.extend(self.keeping_up().map(|found| ("KeepingUp", found)));
         found.push(("Delivering", delivering));
+        found.extend(self.dead_letter_target().map(|found| ("DeadLetterTarget", found)));
         found.push(("StorageSafe", (self.storage_safe(), self.entry.generation)));
         found.extend(self.data_lost().map(|found| ("DataLost", found)));
         found.extend(self.paused().map(|found| ("ReconciliationPaused", found)));
@@ -199,7 +200,9 @@ impl Facts<'_> {
         }
         let generation = self.entry.generation;
         match (&self.entry.outcome, self.held) {
-            (Outcome::Applied(_) | Outcome::Failed { .. }, Some(held)) if held.rev == generation => (status::routed(held), generation),
+            (Outcome::Applied(_) | Outcome::Failed { .. }, Some(held)) if held.rev == generation => {
+                (status::routed(self.snapshot, held), generation)
+            }
             (Outcome::Failed { reason, message }, _) => self.is_not(reason, message),
             (Outcome::Applied(_), Some(held)) => self.unknown("Pending", format!("Redis still holds the route of generation {}", held.rev)),
             (Outcome::Applied(_), None) if self.snapshot.is_some() => {
@@ -207,7 +210,7 @@ impl Facts<'_> {
             }
             (Outcome::Rejected { .. }, None) => self.is_not("NotAccepted", "the spec is not accepted"),
             (Outcome::Applied(_) | Outcome::Paused, None) => self.nothing_yet(),
-            (Outcome::Rejected { .. } | Outcome::Paused, Some(held)) => (status::routed(held), held.rev),
+            (Outcome::Rejected { .. } | Outcome::Paused, Some(held)) => (status::routed(self.snapshot, held), held.rev),
         }
     }
 
@@ -257,6 +260,20 @@ impl Facts<'_> {
             return Some(self.unknown(REDIS_UNAVAILABLE, why));
         }
         Some((status::keeping_up(self.snapshot?, self.route?), self.in_force()))
+    }
+
+    fn dead_letter_target(&self) -> Option<Found> {
+        let (snapshot, route) = (self.snapshot?, self.route?);
+        route.dead_letters_to.as_ref()?;
+        if let Some(why) = self.unreachable {
+            return Some(self.unknown(REDIS_UNAVAILABLE, why));
+        }
+        // what was read may be older than the route
+        let of_this = self.held.is_some_and(|held| held.dead_letters_to == route.dead_letters_to);
+        if !of_this {
+            return Some(self.unknown("Pending", "not looked for yet"));
+        }
+        Some((status::dead_letter_target(snapshot, route)?, self.in_force()))
     }
 
     fn delivering(&self) -> Found {

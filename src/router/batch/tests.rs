@@ -43,6 +43,7 @@ fn target(wants: &[bool], start: u64, fill: Option<u64>) -> Target {
         suspend: false,
         dead_letter_max_age: Duration::ZERO,
         limit: None,
+        dead_letters_to: None,
         unresolved: None,
     };
     let at = |ms| Sequence { ms, seq: 0 };

@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 use crate::worker::plans::Plans;
-use compare::{Change, Comparison, Held};
+use compare::{Change, Comparison, Held, Wanted};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,6 +120,7 @@ impl Control {
         let destinations = want::destinations(&contents.objects, self.allow_insecure_tls);
         let (held, mut outcome) = self.held(open).await?;
         let mut told: BTreeMap<String, String> = unresolved(&destinations);
+        told.extend(without_target(&destinations));
         let mut plans = self.out_of_reach(&destinations, &held);
         for change in self.changes(&contents, &destinations, &held) {
             let name = change.name().to_owned();
@@ -189,8 +190,8 @@ impl Control {
         match change {
             Change::Keep { uid, .. } => Ok(Applied::Runs(uid)),
             Change::Refuse { field, message, .. } => Ok(Applied::Refused(format!("{field}: {message}"))),
-            Change::Create { bus, name, uid, route, start, start_from } => {
-                let start = match routing::create(of(&bus)?, &bus, &uid, &route, start).await? {
+            Change::Create { bus, name, uid, route, start: asked, start_from } => {
+                let start = match routing::create(of(&bus)?, &bus, &uid, &route, asked).await? {
                     Created::New(start) => start,
                     Created::Existed(start) => {
                         routing::update(of(&bus)?, &bus, &uid, &route).await?;
@@ -199,6 +200,9 @@ impl Control {
                     Created::Taken(other) => return Err(Error::Refused(format!("{name} was taken by {other} this very moment"))),
                 };
                 info!(destination = name, bus, %start, "destination created");
+                if asked.is_before(start) {
+                    warn!(destination = name, bus, %start, "the bus no longer keeps all events since startTime; it begins with the first that is kept");
+                }
                 self.record(&name, Some(Record { uid: uid.clone(), bus, start_from, start, created: route.created }));
                 Ok(Applied::Runs(uid))
             }
@@ -268,6 +272,20 @@ fn unresolved(destinations: &Destinations) -> BTreeMap<String, String> {
         Err(reason) => Some(reason.clone()),
     };
     destinations.iter().filter_map(|(name, found)| Some((name.clone(), reason(found)?))).collect()
+}
+
+/// Destinations whose dead letters shall be sent on to one that is not there, and what is said of that.
+fn without_target(destinations: &Destinations) -> BTreeMap<String, String> {
+    let missing = |destination: &Destination| {
+        let Wanted { bus, route, .. } = &destination.wanted;
+        let target = format!("{}/{}", route.namespace, route.dead_letters_to.as_ref()?);
+        let found = destinations.get(&target).and_then(|found| found.as_ref().ok()).is_some_and(|found| found.wanted.bus == *bus);
+        let message = format!(
+            "spec.delivery.deadLetter.destinationRef: there is no destination {target} on bus {bus}; dead letters are kept, and not sent on"
+        );
+        (!found).then_some(message)
+    };
+    destinations.iter().filter_map(|(name, found)| Some((name.clone(), missing(found.as_ref().ok()?)?))).collect()
 }
 
 /// What became of a destination.

@@ -145,9 +145,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_yet_is_refused() {
-        let said = problems(&destination("a", "  ordering: {mode: PerKey}\n"), &Settings::default());
-        assert!(said[0].starts_with("6: spec.ordering.mode: "), "{said:?}");
+    fn what_needs_a_cluster_is_refused() {
+        let given = destination("a", "").replace("uri: 'http://127.0.0.1:9000/'", "ref: {name: billing}");
+        let said = problems(&given, &Settings::default());
+        assert!(said[0].contains("spec.sink.http.ref: ") && said[0].contains("needs a cluster"), "{said:?}");
     }
 
     #[test]

@@ -35,8 +35,8 @@ impl Shift<'_, '_> {
             self.halt(HaltReason::AddressDenied).await?;
             return self.abort(events).await;
         }
-        if events.len() > 1 && failure.class.is_of_the_event() {
-            // one of them is refused: each is sent alone
+        if events.len() > 1 && failure.class.level() != Level::Destination {
+            // one of them is to blame: each is sent alone
             events.iter_mut().for_each(|held| held.single = true);
             return self.abort(events).await;
         }
@@ -151,6 +151,7 @@ impl Shift<'_, '_> {
             destination_limit: halt::DESTINATION_STREAK,
             event_limit: halt::EVENT_STREAK,
             max_dead_letters: self.plan.delivery.max_dead_letters,
+            copy_to: self.plan.delivery.dead_letters_to.as_deref().map(|name| (self.plan.namespace.as_str(), name)),
         };
         let answered = self.feed.tenure().bury(&burial).await?;
         failpoint::hit("worker.buried", head.key());

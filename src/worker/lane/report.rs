@@ -24,6 +24,8 @@ impl Shift<'_, '_> {
             "Blocked"
         } else if self.feed.lanes.oldest().is_some_and(|(_, attempts)| attempts >= 2) {
             "Retrying"
+        } else if self.feed.backlog() > 0 && self.held_up.is_some_and(|at| at.elapsed() < REPORT) {
+            "RateLimited"
         } else if self.feed.backlog() > 0 {
             "Active"
         } else {

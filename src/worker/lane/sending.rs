@@ -39,6 +39,7 @@ impl Shift<'_, '_> {
             // should it kill its worker, what went before it is not repeated
             self.feed.flush().await.map_err(End::Lost)?;
         }
+        self.count_request();
         let flight = Flight { events, sink: self.flights.sink(), alone: None, probe: self.halted.is_some() };
         if !counted {
             self.send(flight);
@@ -59,9 +60,14 @@ impl Shift<'_, '_> {
         if let Err(bad) = &held.event {
             return Some(Failure::new(Class::Undecodable, bad));
         }
-        let most = self.plan.delivery.max_event_age?;
-        let expired = self.halted.is_none() && self.feed.clock().since(held.id.ms) > most;
-        expired.then(|| Failure::new(Class::Expired, "it waited longer than maxEventAge"))
+        if self.halted.is_some() {
+            return None;
+        }
+        let clock = self.feed.clock();
+        if self.plan.delivery.max_event_age.is_some_and(|most| clock.since(held.id.ms) > most) {
+            return Some(Failure::new(Class::Expired, "it waited longer than maxEventAge"));
+        }
+        held.expires.is_some_and(|expires| expires < clock.now()).then(|| Failure::new(Class::Expired, "its expirytime is over"))
     }
 
     /// Events that were pending when they were read are counted before they are sent; one whose attempt was cut is tried alone.

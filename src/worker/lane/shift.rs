@@ -12,6 +12,7 @@ use crate::worker::LaneContext;
 use crate::worker::attempt::{Class, Failure};
 use crate::worker::feed::{Feed, News};
 use crate::worker::lanes::Named;
+use crate::worker::rate::Pace;
 use crate::worker::sink::Sink;
 use std::collections::{HashMap, HashSet};
 use tokio::time::Instant;
@@ -28,6 +29,10 @@ pub(super) struct Shift<'a, 'o> {
     pub(super) flights: Flights,
     /// Most requests in progress.
     most: usize,
+    /// Where the plan limits the rate of requests.
+    pace: Option<Pace>,
+    /// When a due event had to wait for that last.
+    pub(super) held_up: Option<Instant>,
     /// Why it is halted.
     pub(super) halted: Option<String>,
     /// When a halted destination is probed; `None`: never.
@@ -66,6 +71,8 @@ impl<'a, 'o> Shift<'a, 'o> {
             feed,
             flights: Flights::new(sink),
             most: most_in_flight(plan),
+            pace: plan.rate.map(|rate| Pace::new(rate, Instant::now().into_std())),
+            held_up: None,
             halted: None,
             probe: None,
             renewed: state.get("plan").is_some_and(|reported| *reported != plan.id),
@@ -135,6 +142,12 @@ impl<'a, 'o> Shift<'a, 'o> {
 
     /// When the next request may start; `None` until more is known.
     fn due(&self) -> Option<Instant> {
+        let due = self.event_due()?;
+        Some(self.pace.map_or(due, |pace| due.max(pace.due().into())))
+    }
+
+    /// The same, whatever the limit of the rate says.
+    fn event_due(&self) -> Option<Instant> {
         if self.plan.suspend || self.flights.len() >= self.most || !self.feed.may_start() {
             return None;
         }
@@ -149,7 +162,13 @@ impl<'a, 'o> Shift<'a, 'o> {
 
     /// Starts a request, or ends an event that is not worth one; false if nothing is due.
     async fn start_next(&mut self) -> Result<bool, End> {
-        if self.due().is_none_or(|due| due > Instant::now()) {
+        let due = self.event_due();
+        let now = Instant::now();
+        if due.is_none_or(|due| due > now) {
+            return Ok(false);
+        }
+        if self.pace.is_some_and(|pace| pace.due() > now.into_std()) {
+            self.held_up = Some(now);
             return Ok(false);
         }
         let now = self.feed.clock().now();
@@ -162,6 +181,13 @@ impl<'a, 'o> Shift<'a, 'o> {
         }
         self.launch(events).await?;
         Ok(true)
+    }
+
+    /// A request starts.
+    pub(super) fn count_request(&mut self) {
+        if let Some(pace) = &mut self.pace {
+            pace.take(Instant::now().into_std());
+        }
     }
 
     async fn wait(&mut self) -> Result<(), End> {

@@ -373,7 +373,7 @@ fn without_order_reading_stops_when_so_many_wait_for_a_retry() {
 }
 
 fn batches(order: Order) -> Lanes<Small> {
-    Lanes::new(order, 8, Most { events: 3, bytes: 35, wait: 0 })
+    Lanes::new(order, 8, Most { events: 4, bytes: 35, wait: 0 })
 }
 
 #[test]

@@ -91,6 +91,7 @@ impl Scene {
             suspend: false,
             dead_letter_max_age: Duration::from_secs(3600),
             limit: None,
+            dead_letters_to: None,
             unresolved: None,
         }
     }

@@ -3,7 +3,10 @@
 use super::fixture::{Bus, burial, done, event_named, read_all, settle};
 use posthorn::bus::dead_letters;
 use posthorn::bus::queue::{Answered, Burial, Buried, Fate, Streak, Tenure};
+use posthorn::bus::routing::{self, Start};
+use posthorn::bus::state;
 use posthorn::event::Sequence;
+use posthorn::plan::Route;
 use std::time::Duration;
 
 /// A queue with so many events that its owner has read.
@@ -196,4 +199,73 @@ async fn an_ended_halt_leaves_no_streak() {
     assert_eq!((bus.field("u", "halted"), bus.field("u", "streak")), (None, None));
     assert_eq!(bury(owed[3]).await, Buried::Done);
     bus.check();
+}
+
+/// What the log holds that is meant for one destination: its fields `to`, `copy` and `d`.
+fn sent_on(bus: &Bus) -> Vec<[String; 3]> {
+    let text = |flat: &[bytes::Bytes], name: &str| {
+        let field = flat.as_chunks::<2>().0.iter().find(|[field, _]| field == name);
+        field.map(|[_, value]| String::from_utf8(value.to_vec()).unwrap()).unwrap_or_default()
+    };
+    let entries = bus.entries(&bus.bus_key("in"));
+    let entries = entries.iter().filter(|(_, flat)| flat.as_chunks::<2>().0.iter().any(|[field, _]| field == "to"));
+    entries.map(|(_, flat)| ["to", "copy", "d"].map(|name| text(flat, name))).collect()
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_sent_to_another_destination_as_well() {
+    let (bus, tenure, owed) = owned(2).await;
+    bus.create("w").await;
+    let data = String::from_utf8(bus.above(Sequence::ZERO).await[0].field("d").unwrap().to_vec()).unwrap();
+    let copied = |id| Burial { copy_to: Some(("default", "w")), ..burial(id) };
+    assert_eq!(done(tenure.bury(&copied(owed[0])).await), Buried::Done);
+    assert_eq!(sent_on(&bus), [["w".to_owned(), "u".to_owned(), data]]);
+    done(tenure.bury(&Burial { fate: Fate::Drop, ..copied(owed[1]) }).await);
+    assert_eq!(sent_on(&bus).len(), 1, "what is dropped is not sent on");
+    assert_eq!((bus.count("u", "buried"), bus.entries(&bus.key("dead", "u")).len()), (1, 1), "it is kept here all the same");
+    bus.check();
+}
+
+#[tokio::test]
+async fn a_dead_letter_whose_target_is_not_there_is_kept_and_nothing_else() {
+    let (bus, tenure, owed) = owned(2).await;
+    done(tenure.bury(&Burial { copy_to: Some(("default", "nobody")), ..burial(owed[0]) }).await);
+    done(tenure.bury(&Burial { copy_to: Some(("default", "u")), ..burial(owed[1]) }).await);
+    assert_eq!((sent_on(&bus).len(), bus.count("u", "buried")), (0, 2));
+    bus.check();
+}
+
+#[tokio::test]
+async fn a_copy_is_not_copied_again() {
+    let (bus, tenure, owed) = owned(1).await;
+    bus.create("w").await;
+    done(tenure.bury(&Burial { copy_to: Some(("default", "w")), ..burial(owed[0]) }).await);
+    bus.route(&["w"]).await;
+    let other = bus.lease("w").await;
+    let copy = read_all(&other).await[0].entry.sequence;
+    done(other.bury(&Burial { copy_to: Some(("default", "u")), ..burial(copy) }).await);
+    assert_eq!((sent_on(&bus).len(), bus.count("w", "buried")), (1, 1));
+    bus.check();
+}
+
+#[tokio::test]
+async fn a_copy_is_above_the_cursor_though_the_log_was_deleted() {
+    let (bus, tenure, owed) = owned(1).await;
+    bus.create("w").await;
+    bus.cli(&["DEL", &bus.bus_key("in")]);
+    done(tenure.bury(&Burial { copy_to: Some(("default", "w")), ..burial(owed[0]) }).await);
+    assert_eq!(bus.above(bus.position()).await.len(), 1);
+}
+
+#[tokio::test]
+async fn whether_its_target_is_there_is_told_with_its_state() {
+    let bus = Bus::start().await;
+    let to = |name: &str| Route { dead_letters_to: Some(name.to_owned()), ..super::fixture::route("u") };
+    routing::create(&bus.link, &bus.name, "u", &to("w"), Start::Latest).await.unwrap();
+    let told = async || state::snapshot(&bus.link, &bus.name, "u").await.unwrap().has_dead_letter_target;
+    assert!(!told().await);
+    bus.create("w").await;
+    assert!(told().await);
+    routing::delete(&bus.link, &bus.name, "w", "default/w").await.unwrap();
+    assert!(!told().await);
 }

@@ -394,6 +394,7 @@ pub fn route(name: &str) -> Route {
         suspend: false,
         dead_letter_max_age: Duration::from_secs(60),
         limit: None,
+        dead_letters_to: None,
         unresolved: None,
         owner: String::new(),
     }
@@ -445,5 +446,6 @@ pub fn burial<'a>(id: Sequence) -> Burial<'a> {
         destination_limit: 3,
         event_limit: 20,
         max_dead_letters: 1000,
+        copy_to: None,
     }
 }

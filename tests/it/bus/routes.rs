@@ -58,6 +58,63 @@ async fn a_start_that_is_no_longer_kept_is_a_gap() {
     assert!(bus.field("u", "dataLost").is_some());
 }
 
+/// Events of three milliseconds, two of each.
+async fn three_moments(bus: &Bus) -> Vec<Sequence> {
+    let mut posted = bus.post(2).await;
+    for ms in [posted[1].ms + 1, posted[1].ms + 2] {
+        for seq in 0..2 {
+            bus.cli(&["XADD", &bus.bus_key("in"), &format!("{ms}-{seq}"), "v", "1", "d", "x"]);
+            posted.push(Sequence { ms, seq });
+        }
+    }
+    posted
+}
+
+#[tokio::test]
+async fn a_destination_that_starts_at_a_time_gets_what_was_accepted_then_or_later() {
+    let bus = Bus::start().await;
+    let posted = three_moments(&bus).await;
+    bus.route(&[]).await;
+    let Created::New(start) = bus.create_from("u", Start::Since(posted[2].ms)).await else { panic!("it is new") };
+    assert!(start > posted[1] && start < posted[2] && bus.fill_of("u") == Some(start), "{start}");
+    assert_eq!((bus.field("u", "gap"), bus.field("u", "dataLost")), (None, None));
+    routed(bus.trim(posted[5]).await);
+    assert_eq!(bus.above(start).await.len(), 4, "what it shall read is kept");
+    routed(bus.fill("u", super::fixture::NO_QUOTA).await);
+    assert_eq!((bus.queue("u"), bus.fill_of("u")), (posted[2..].to_vec(), None));
+    bus.check();
+}
+
+#[tokio::test]
+async fn a_time_of_which_the_bus_keeps_nothing_any_more_is_a_gap_and_no_loss() {
+    let bus = Bus::start().await;
+    let posted = three_moments(&bus).await;
+    bus.route(&[]).await;
+    routed(bus.trim(posted[3]).await);
+    assert_eq!(bus.create_from("u", Start::Since(posted[0].ms)).await, Created::New(posted[3]));
+    assert!(bus.field("u", "gap").is_some() && bus.field("u", "dataLost").is_none());
+    assert!(Start::Since(posted[0].ms).is_before(posted[3]) && !Start::Since(posted[3].ms + 1).is_before(posted[3]));
+    assert_eq!(bus.create_from("all", Start::Since(0)).await, Created::New(posted[3]));
+}
+
+#[tokio::test]
+async fn a_time_in_the_future_waits_for_what_is_accepted_then() {
+    let bus = Bus::start().await;
+    bus.post(2).await;
+    bus.route(&[]).await;
+    let since = bus.time() + 3_600_000;
+    let Created::New(start) = bus.create_from("u", Start::Since(since)).await else { panic!("it is new") };
+    assert_eq!((start.ms, bus.fill_of("u")), (since - 1, None));
+    bus.post(1).await;
+    bus.route(&["u"]).await;
+    assert_eq!((bus.queue("u").len(), bus.count("u", "routed")), (0, 0), "the queue refuses what comes before");
+    let (ms, then) = (since.to_string(), Sequence { ms: since, seq: 0 });
+    bus.cli(&["XADD", &bus.bus_key("in"), &format!("{ms}-0"), "v", "1", "d", "x"]);
+    bus.route(&["u"]).await;
+    assert_eq!(bus.queue("u"), [then]);
+    bus.check();
+}
+
 #[tokio::test]
 async fn creating_twice_changes_nothing() {
     let bus = Bus::start().await;

@@ -182,3 +182,28 @@ async fn a_thousand_destinations_changed_in_a_burst_do_not_stop_routing() {
     assert_owes(&pieces, "witness", &posted, &|_| true);
     assert_owes(&pieces, "d7", &posted, &|_| false);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_begins_at_a_time_gets_exactly_what_was_accepted_since() {
+    let pieces = Pieces::start();
+    let (ingest, _router) = (pieces.ingest().await, pieces.router().await);
+    let load = Load::start(ingest.addr, Shape::default());
+    load.reach(60).await;
+    let now: (u64, u64) = pieces.redis.query(&redis::cmd("TIME"));
+    let since = now.0 * 1000 + now.1 / 1000;
+    let future = since + 1000;
+    let waits = pieces.create("future", vec![], Start::Since(future)).await;
+    load.more(60).await;
+    let past = pieces.create("past", of_type("odd"), Start::Since(since)).await;
+    eventually("events after that time", async || {
+        let routed = pieces.stored("future").routed;
+        load.more(5).await;
+        holds(routed > 20, || routed.to_string())
+    })
+    .await;
+    let posted = load.stop().await;
+    pieces.routed().await;
+    assert_eq!((past.ms, waits.ms), (since - 1, future - 1));
+    assert_owes(&pieces, "past", &posted, &|event| event.sequence.ms >= since && event.event_type == "odd");
+    assert_owes(&pieces, "future", &posted, &|event| event.sequence.ms >= future);
+}

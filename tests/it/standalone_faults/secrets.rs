@@ -38,7 +38,7 @@ fn credentials(url: &str, nowhere: &str) -> Value {
 }
 
 /// A server with a certificate of its own, for 127.0.0.1: credentials are only sent over TLS. The ConfigMap makes it trusted.
-fn certified() -> (ServerConfig, Value) {
+pub(super) fn certified() -> (ServerConfig, Value) {
     let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der()).into();
     let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key).unwrap();

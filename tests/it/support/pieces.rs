@@ -224,6 +224,7 @@ pub fn route(uid: &str, rev: i64, filters: Vec<Filter>) -> Route {
         suspend: false,
         dead_letter_max_age: Duration::from_secs(3600),
         limit: None,
+        dead_letters_to: None,
         unresolved: None,
     }
 }

@@ -160,7 +160,8 @@ pub async fn ready(admin: std::net::SocketAddr, path: &str) {
 
 fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(BINARY);
-    command.args(args).env_clear().envs(std::env::vars().filter(|(name, _)| !name.starts_with("POSTHORN_") && name != "RUST_LOG"));
+    let ours = |name: &str| name.starts_with("POSTHORN_") || name.starts_with("OTEL_") || name == "RUST_LOG";
+    command.args(args).env_clear().envs(std::env::vars().filter(|(name, _)| !ours(name)));
     command.envs(env.iter().copied());
     command
 }

@@ -102,3 +102,15 @@ fn dead_letters_lost_data_and_a_full_queue_are_told() {
     assert_eq!(told(&waiting, &waiting), [""; 0]);
     assert_eq!(told(&EventDestinationStatus::default(), &waiting), [""; 0], "it begins in the past");
 }
+
+#[test]
+fn a_start_that_the_bus_did_not_keep_is_told_once() {
+    let routed = |message: &str| {
+        let mut status = status(&[("Routed", True, "Routed")]);
+        status.conditions[0].message = message.into();
+        status
+    };
+    assert_eq!(told(&routed(""), &routed("late")), ["Warning StartNotKept"]);
+    assert_eq!(told(&EventDestinationStatus::default(), &routed("late")), ["Warning StartNotKept"]);
+    assert_eq!(told(&routed("late"), &routed("late")), [""; 0]);
+}

@@ -18,6 +18,7 @@ fn route(name: &str) -> Route {
         suspend: false,
         dead_letter_max_age: Duration::from_secs(3600),
         limit: None,
+        dead_letters_to: None,
         unresolved: None,
     }
 }

@@ -41,6 +41,9 @@ pub(super) fn lost(lost: &Lost) -> Failure {
     if let Some(tls) = tls_error(error) {
         return Failure::new(Class::TlsFailed, format_args!("TLS: {tls}"));
     }
+    if let Some(failure) = super::http2::error_of(error).and_then(lost_http2) {
+        return failure;
+    }
     if error.is_parse_too_large() {
         return Failure::new(Class::InvalidResponse, "the head of the answer is larger than 16 KiB or has more than 100 headers");
     }
@@ -54,13 +57,25 @@ pub(super) fn lost(lost: &Lost) -> Failure {
     Failure::new(Class::ConnectionReset, format_args!("the receiver closed the connection {when}"))
 }
 
-/// TLS may fail after the handshake, for example when a receiver misses a client certificate.
-fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+/// What HTTP/2 says more than that the connection ended.
+fn lost_http2(error: &h2::Error) -> Option<Failure> {
+    if error.is_io() || error.is_go_away() && error.is_remote() {
+        return None;
+    }
+    match error.reason() {
+        Some(reason) if error.is_remote() => {
+            Some(Failure::new(Class::ConnectionReset, format_args!("the receiver reset the request before any answer: {reason}")))
+        }
+        _ => Some(Failure::new(Class::InvalidResponse, format_args!("the answer is not HTTP/2 as it should be: {error}"))),
+    }
+}
+
+/// TLS may fail after the handshake, for example when a receiver misses a client certificate. Of a connection nothing else is invalid data.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            return Some(tls);
+        if let Some(found) = error.downcast_ref::<io::Error>().filter(|found| found.kind() == io::ErrorKind::InvalidData) {
+            return Some(found);
         }
         next = error.source();
     }

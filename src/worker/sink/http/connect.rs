@@ -2,6 +2,7 @@
 
 use super::config::{ConfigError, Receiver, ReceiverHost};
 use super::connection::Connection;
+use super::http2::Multiplexed;
 use super::resolve::Resolver;
 use super::stream::Stream;
 use super::tls::Security;
@@ -18,15 +19,27 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Longest time to connect to one address, and longest time of a TLS handshake; the limit of the whole attempt applies as well.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+
+const HTTP_2: &[u8] = b"h2";
+const HTTP_11: &[u8] = b"http/1.1";
+
+/// A new connection.
+pub(super) enum Opened {
+    Http1(Connection),
+    Http2(Arc<Multiplexed>),
+}
 
 /// Opens connections to one receiver.
 pub(super) struct Connector {
     host: ReceiverHost,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// Protocols that are offered with TLS, the best first.
+    offered: &'static [&'static [u8]],
     policy: Arc<Policy>,
     resolver: Resolver,
 }
@@ -37,7 +50,8 @@ impl Connector {
             return Err(ConfigError::InsecureTls);
         }
         let policy = if plan.in_cluster { Arc::new(context.policy.for_services()) } else { context.policy.clone() };
-        Connector::new(receiver, Security::of(plan), plan.server_name.as_deref(), policy, context)
+        let connector = Connector::new(receiver, Security::of(plan), plan.server_name.as_deref(), policy, context)?;
+        Ok(Connector { offered: &[HTTP_2, HTTP_11], ..connector })
     }
 
     /// The token endpoint is another party than the receiver: what was said of that one's certificate and address is not for it.
@@ -57,17 +71,33 @@ impl Connector {
             true => Some((context.trust.client_config(security)?.into(), server_name(receiver, server)?)),
             false => None,
         };
-        Ok(Connector { host: receiver.host.clone(), port: receiver.port, tls, policy, resolver: context.resolver.clone() })
+        let (host, resolver) = (receiver.host.clone(), context.resolver.clone());
+        Ok(Connector { host, port: receiver.port, tls, offered: &[HTTP_11], policy, resolver })
     }
 
-    pub(super) async fn connect(&self) -> Result<Connection, Failure> {
+    /// A connection of the protocol that was agreed upon.
+    pub(super) async fn connect(&self) -> Result<Opened, Failure> {
         let addresses = self.permitted_addresses().await?;
         let tcp = self.connect_tcp(&addresses).await?;
-        let stream = match &self.tls {
-            None => Stream::plain(tcp),
-            Some((connector, name)) => self.shake_hands(connector, name, tcp).await?,
+        let failed = |error| self.failure(Class::ConnectionFailed, error);
+        let Some((connector, name)) = &self.tls else {
+            return Connection::open(Stream::plain(tcp)).await.map(Opened::Http1).map_err(failed);
         };
-        Connection::open(stream).await.map_err(|error| self.failure(Class::ConnectionFailed, error))
+        let tls = self.shake_hands(connector, name, tcp).await?;
+        let is_http2 = tls.get_ref().1.alpn_protocol() == Some(HTTP_2);
+        let stream = Stream::tls(tls);
+        match is_http2 {
+            true => Multiplexed::open(stream).await.map(Opened::Http2).map_err(failed),
+            false => Connection::open(stream).await.map(Opened::Http1).map_err(failed),
+        }
+    }
+
+    /// A connection of HTTP/1.1, where nothing else is offered.
+    pub(super) async fn connect_http1(&self) -> Result<Connection, Failure> {
+        match self.connect().await? {
+            Opened::Http1(connection) => Ok(connection),
+            Opened::Http2(_) => Err(self.failure(Class::ConnectionFailed, "HTTP/2 was not offered")),
+        }
     }
 
     /// Addresses that the policy lets pass. No name is resolved after this, so no other address can take their place.
@@ -111,9 +141,15 @@ impl Connector {
         Err(failure)
     }
 
-    async fn shake_hands(&self, connector: &TlsConnector, name: &ServerName<'static>, tcp: TcpStream) -> Result<Stream, Failure> {
-        match timeout(STEP_TIMEOUT, connector.connect(name.clone(), tcp)).await {
-            Ok(Ok(tls)) => Ok(Stream::tls(tls)),
+    async fn shake_hands(
+        &self,
+        connector: &TlsConnector,
+        name: &ServerName<'static>,
+        tcp: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, Failure> {
+        let offered = self.offered.iter().map(|protocol| protocol.to_vec()).collect();
+        match timeout(STEP_TIMEOUT, connector.with_alpn(offered).connect(name.clone(), tcp)).await {
+            Ok(Ok(tls)) => Ok(tls),
             Ok(Err(error)) => Err(self.failure(Class::TlsFailed, format_args!("TLS: {error}"))),
             Err(_) => Err(self.failure(Class::Timeout, format_args!("the TLS handshake was not done within {STEP_TIMEOUT:?}"))),
         }

@@ -23,7 +23,7 @@ pub(super) const MAX_ANSWER: usize = 16 * 1024;
 const DRAIN: Duration = Duration::from_millis(250);
 
 /// An older connection is not used again, so that a receiver that moved (DNS, load balancer) is found under steady load, too.
-const MAX_AGE: Duration = Duration::from_secs(300);
+pub(super) const MAX_AGE: Duration = Duration::from_secs(300);
 
 /// A connection driven by the task that uses it.
 pub(super) struct Connection {
@@ -48,6 +48,8 @@ pub(super) struct Lost {
     pub(super) error: hyper::Error,
     /// Not one byte of an answer came.
     pub(super) unanswered: bool,
+    /// The receiver says that it has not looked at it.
+    pub(super) unprocessed: bool,
 }
 
 impl Connection {
@@ -75,7 +77,7 @@ impl Connection {
         answered.await.map_err(|error| {
             // a request that was cancelled by hyper was never begun
             let unanswered = !self.heard.load(Ordering::Relaxed) || error.is_canceled();
-            Lost { error, unanswered }
+            Lost { error, unanswered, unprocessed: false }
         })
     }
 

@@ -2,8 +2,9 @@
 
 use super::classify;
 use super::config::{ConfigError, Receiver};
-use super::connect::Connector;
-use super::connection::Connection;
+use super::connect::{Connector, Opened};
+use super::connection::{Connection, Lost};
+use super::http2::Shared;
 use super::request::Template;
 use super::token::Tokens;
 use crate::event::TraceParent;
@@ -34,10 +35,12 @@ pub struct HttpSink {
     /// Where the credentials are a token that is asked for.
     tokens: Option<Arc<Tokens>>,
     /// From connecting to the status line.
-    timeout: Duration,
+    pub(super) timeout: Duration,
     idle_timeout: Duration,
-    /// The connection of the last request, if it may be used again.
+    /// The connection of the last request, if it is of HTTP/1.1 and may be used again.
     kept: Option<Connection>,
+    /// The connection of all sinks of this destination, if it is of HTTP/2.
+    shared: Arc<Shared>,
 }
 
 impl HttpSink {
@@ -54,16 +57,18 @@ impl HttpSink {
             timeout,
             idle_timeout: context.idle_timeout,
             kept: None,
+            shared: Arc::default(),
         })
     }
 
-    /// Another one for the same receiver, with a connection of its own.
+    /// Another one for the same receiver, with a connection of its own unless it speaks HTTP/2.
     pub fn another(&self) -> HttpSink {
         HttpSink {
             template: Arc::clone(&self.template),
             connector: Arc::clone(&self.connector),
             tokens: self.tokens.clone(),
             kept: None,
+            shared: Arc::clone(&self.shared),
             ..*self
         }
     }
@@ -84,7 +89,7 @@ impl HttpSink {
             let _ended_or_too_long = timeout_at(until, connection.closed()).await;
             self.kept = None;
         }
-        std::future::pending().await
+        self.shared.idle(self.idle_timeout).await;
     }
 
     /// One attempt. A token that the receiver answers with 401 is replaced once, and the request repeated.
@@ -101,17 +106,28 @@ impl HttpSink {
         }
     }
 
-    /// The connection is taken out of `self` meanwhile, so it is closed if the future is dropped.
+    /// A connection of HTTP/1.1 is taken out of `self` meanwhile, so it is closed if the future is dropped.
     async fn request(&mut self, attempts: &[Attempt<'_>], extra: &Extra) -> Result<Outcome, Failure> {
         let request = self.build(attempts, extra)?;
+        // sent once more where nothing was answered, so nothing is counted: the receiver closed a kept connection while we wrote …
         let request = match self.reusable().await {
             None => request,
             Some(connection) => match self.exchange(connection, request).await {
-                // the receiver closed it while we wrote: nothing was answered, so nothing is counted
-                Err(lost) if lost.unanswered => self.build(attempts, extra)?,
+                Err(lost) if lost.unanswered => return self.last(attempts, extra).await,
                 outcome => return outcome.map_err(|lost| classify::lost(&lost)),
             },
         };
+        let connection = self.connector.connect().await?;
+        match self.exchange(connection, request).await {
+            // … or says that it has not looked at it
+            Err(lost) if lost.unprocessed => self.last(attempts, extra).await,
+            outcome => outcome.map_err(|lost| classify::lost(&lost)),
+        }
+    }
+
+    /// On a new connection, whatever comes of it.
+    async fn last(&mut self, attempts: &[Attempt<'_>], extra: &Extra) -> Result<Outcome, Failure> {
+        let request = self.build(attempts, extra)?;
         let connection = self.connector.connect().await?;
         self.exchange(connection, request).await.map_err(|lost| classify::lost(&lost))
     }
@@ -128,18 +144,30 @@ impl HttpSink {
         Ok(request)
     }
 
-    async fn reusable(&mut self) -> Option<Connection> {
+    async fn reusable(&mut self) -> Option<Opened> {
+        if let Some(connection) = self.shared.usable(self.idle_timeout) {
+            return Some(Opened::Http2(connection));
+        }
         let mut connection = self.kept.take()?;
-        connection.reusable(self.idle_timeout).await.then_some(connection)
+        connection.reusable(self.idle_timeout).await.then_some(Opened::Http1(connection))
     }
 
-    async fn exchange(&mut self, mut connection: Connection, request: Request<Full<Bytes>>) -> Result<Outcome, super::connection::Lost> {
-        let answer = connection.exchange(request).await?;
-        let outcome = classify::answer(answer.status(), answer.headers());
-        if connection.keep(answer) {
-            self.kept = Some(connection);
+    async fn exchange(&mut self, connection: Opened, request: Request<Full<Bytes>>) -> Result<Outcome, Lost> {
+        match connection {
+            Opened::Http1(mut connection) => {
+                let answer = connection.exchange(request).await?;
+                let outcome = classify::answer(answer.status(), answer.headers());
+                if connection.keep(answer) {
+                    self.kept = Some(connection);
+                }
+                Ok(outcome)
+            }
+            Opened::Http2(connection) => {
+                self.shared.keep(&connection, self.idle_timeout);
+                let answer = connection.exchange(request).await?;
+                Ok(classify::answer(answer.status(), answer.headers()))
+            }
         }
-        Ok(outcome)
     }
 }
 

@@ -3,6 +3,7 @@
 mod addresses;
 mod answers;
 mod connections;
+mod http2;
 mod requests;
 mod server;
 mod tls;

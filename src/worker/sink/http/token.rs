@@ -2,7 +2,7 @@
 
 use super::config::{ConfigError, Receiver};
 use super::connect::Connector;
-use super::connection::{Connection, MAX_ANSWER};
+use super::connection::MAX_ANSWER;
 use crate::plan::{self, OAuth2};
 use crate::worker::attempt::{Class, Failure};
 use crate::worker::sink::SinkContext;
@@ -126,7 +126,7 @@ impl Tokens {
     }
 
     async fn exchange(&self) -> Result<(StatusCode, Bytes), Failure> {
-        let mut connection: Connection = self.connector.connect().await.map_err(|failure| match failure.class {
+        let mut connection = self.connector.connect_http1().await.map_err(|failure| match failure.class {
             Class::AddressDenied => self.failure(Class::AddressDenied, failure.message),
             _ => self.unavailable(failure.message),
         })?;

@@ -39,7 +39,7 @@ impl Authority {
     }
 
     /// A server configuration that wants a client certificate of this authority.
-    fn wanting_clients(&self, name: &str) -> ServerConfig {
+    pub(super) fn wanting_clients(&self, name: &str) -> ServerConfig {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.0.der().clone()).expect("a certificate");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
