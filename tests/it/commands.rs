@@ -3,6 +3,7 @@
 mod check;
 mod dead;
 mod describe;
+mod documented;
 mod dry_run;
 mod tail;
 mod top;

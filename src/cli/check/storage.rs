@@ -61,7 +61,7 @@ fn space(memory: &Memory, settings: &BusSettings) -> Vec<Finding> {
             format!("memory is short, so repeats are recognised for {}s only, not {}s", now.as_secs(), window.as_secs()),
             "raise maxmemory, or make dedupeWindow shorter",
         ),
-        false => Finding::ok("dedupe", format!("{} events are remembered, each for {}s", memory.expiring, window.as_secs())),
+        false => Finding::ok("dedupe", format!("about {} events are remembered, each for {}s", memory.expiring, window.as_secs())),
     });
     findings
 }

@@ -101,10 +101,12 @@ fn announcement(named: &Named, chosen: &Chosen, now: &Snapshot) -> String {
     let (count, name) = (chosen.letters.len(), &named.full_name);
     let mut text = format!("{count} of {} dead letters of {name} will be delivered again, oldest first.", chosen.of);
     let overtaken = chosen.letters.iter().filter(|letter| now.last_ok.is_some_and(|last| last > letter.at)).count();
-    if let (true, Some(last)) = (overtaken > 0, now.last_ok) {
+    let in_order = now.order.as_deref() != Some("Unordered");
+    if let (true, true, Some(last)) = (in_order, overtaken > 0, now.last_ok) {
+        let order = now.order.as_deref().map(|order| format!(" in order {order}")).unwrap_or_default();
         text += &format!(
-            "\nThey are late: after {overtaken} of them were given up, events that were accepted later have been delivered already (the last at {}): \
-             these will arrive behind them. Where the receiver needs the order (Strict, PerKey), be sure that it can bear that.",
+            "\nThey are late: it delivers{order}, and after {overtaken} of them were given up, events that were accepted later have been delivered \
+             already (the last at {}). These will arrive behind them; be sure that the receiver can bear that.",
             when::shown(last)
         );
     }

@@ -30,7 +30,7 @@ impl FromStr for Pattern {
             (None, Some(prefix)) => (Kind::Prefix, prefix),
             (Some(suffix), None) => (Kind::Suffix, suffix),
             // `*` alone is both
-            (Some(_), Some(rest)) if rest.is_empty() => (Kind::Prefix, ""),
+            (Some(_), Some("")) => (Kind::Prefix, ""),
             (Some(_), Some(_)) => return Err(wrong()),
         };
         let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
