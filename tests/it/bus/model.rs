@@ -106,7 +106,7 @@ impl Destination {
         if self.queue.is_empty() && (id > self.last || !self.has_queue) {
             self.bytes = 0;
         }
-        if self.queue.len() as u64 + 1 <= most_events && self.bytes + size <= most_bytes {
+        if (self.queue.len() as u64) < most_events && self.bytes + size <= most_bytes {
             return self.append(id, size, quota, position);
         }
         if on_overflow == OnOverflow::DropNewest || size > most_bytes {
