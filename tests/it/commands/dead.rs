@@ -63,7 +63,12 @@ async fn dead_letters_are_delivered_again_in_their_order_and_say_so() {
     let asked = place.run(&["dead", "redrive", "billing"]);
     assert_eq!(asked.status.code(), Some(1));
     let told = text(&asked.stderr);
-    assert!(told.contains("5 of 5 dead letters") && told.contains("They are late: after 5 of them") && told.contains("--yes"), "{told}");
+    assert!(
+        told.contains("5 of 5 dead letters")
+            && told.contains("They are late: it delivers in order Strict, and after 5 of them")
+            && told.contains("--yes"),
+        "{told}"
+    );
     assert_eq!(place.held().redriven, 0);
 
     let done = place.ok(&["dead", "redrive", "billing", "--yes", "--rate", "0"]);

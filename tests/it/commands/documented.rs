@@ -171,8 +171,8 @@ fn form(session: &str) -> String {
     let rules = [
         (r"\d{16}-\d{10}", "SEQUENCE"),
         (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID"),
+        (r"\b(evt_)?[0-9a-f]{32}\b", "HASH"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
-        (r"(v1|evt_)[,]?[A-Za-z0-9+/=]{20,}", "$1"),
         (r"\b\d+(\.\d+)? ([KMG]i)?B\b", "SIZE"),
         (r"\b(\d+[smhdy])+\b", "AGE"),
         (r"\d+(\.\d+)*", "N"),
