@@ -11,7 +11,7 @@ use std::cell::Cell;
 /// The function; no expression can name it.
 pub(super) const SPEND: &str = "@spend";
 /// All that one evaluation may cost.
-const BUDGET: u64 = 50_000_000;
+const BUDGET: u64 = 5_000_000;
 /// What a round costs beside its operators, and each of the parts of its body.
 const ROUND: u64 = 64;
 

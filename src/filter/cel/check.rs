@@ -172,6 +172,12 @@ fn spend(condition: &mut IdedExpr, step: &IdedExpr) {
     *condition = call(LOGICAL_AND, vec![pays, former]);
 }
 
+/// Whether it takes the same time for any values: so does a comparison with a literal.
+fn is_light(call: &CallExpr) -> bool {
+    let compares = matches!(call.func_name.as_str(), EQUALS | NOT_EQUALS);
+    LIGHT.contains(&call.func_name.as_str()) || (compares && call.args.iter().any(|side| matches!(side.expr, Expr::Literal(_))))
+}
+
 /// How much there is in a body; the bodies of macros in it count once, as they pay for their own rounds.
 #[derive(Default)]
 struct Size {
@@ -187,7 +193,7 @@ impl Size {
             Expr::Unspecified | Expr::Struct(_) | Expr::Literal(_) | Expr::Ident(_) => {}
             Expr::Select(select) => self.add(&select.operand),
             Expr::Call(call) => {
-                self.heavy += u64::from(!LIGHT.contains(&call.func_name.as_str()));
+                self.heavy += u64::from(!is_light(call));
                 call.target.iter().for_each(|target| self.add(target));
                 call.args.iter().for_each(|argument| self.add(argument));
             }
