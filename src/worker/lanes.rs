@@ -365,6 +365,15 @@ impl<B: Body> Lanes<B> {
         self.wanted.into_iter().chain(missing).take(AGAIN.max(self.most.events)).collect()
     }
 
+    /// First events of lanes that wait for a person, at most so many.
+    pub fn blocked(&self, most: usize) -> Vec<Sequence> {
+        if self.blocked == 0 {
+            return Vec::new();
+        }
+        let blocked = self.lanes.values().filter(|lane| lane.blocked);
+        blocked.filter_map(|lane| lane.waiting.front()).map(|first| first.id).take(most).collect()
+    }
+
     /// The body of an event was read again; `None`: it is no longer in the queue.
     pub fn restore(&mut self, id: Sequence, body: Option<B>) {
         self.wanted = self.wanted.filter(|wanted| *wanted != id);
@@ -381,7 +390,8 @@ impl<B: Body> Lanes<B> {
             }
             Some(_) => {}
             None => {
-                lane.waiting.remove(place);
+                let body = lane.waiting.remove(place).and_then(|gone| gone.body);
+                self.bytes -= body.map_or(0, |body| body.size());
                 self.held.remove(&id);
                 if place == 0 && std::mem::take(&mut lane.blocked) {
                     self.blocked -= 1;

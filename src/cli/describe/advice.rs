@@ -134,7 +134,7 @@ fn cause(class: &str) -> &'static str {
         }
         "Timeout" => "The receiver does not answer in time: speed it up, or raise spec.delivery.timeout.",
         "ConnectionReset" => "The receiver closes the connection before it has answered: look at its logs and at proxies on the way.",
-        "InvalidResponse" => "What answers there does not speak HTTP/1.1: look at host, port and scheme of spec.sink.http.uri.",
+        "InvalidResponse" => "What answers there does not speak HTTP: look at host, port and scheme of spec.sink.http.uri.",
         "RedirectRefused" => "The receiver redirects, which is never followed: put the address that it names into spec.sink.http.uri.",
         "AuthRejected" => "The receiver refuses the credentials: correct them in the Secret that spec.sink.http refers to.",
         "TokenRefused" => "The token endpoint refuses the client: correct spec.sink.http.auth.oauth2 and its Secret.",

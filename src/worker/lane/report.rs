@@ -8,6 +8,9 @@ use tokio::time::Instant;
 /// State is reported at most so often, gauges are set so often.
 const REPORT: Duration = Duration::from_secs(1);
 
+/// Blocked lanes whose events are looked for in the queue at once.
+const LOOKED_AT: usize = 16;
+
 /// Said with the state KeyBacklogFull.
 const BACKLOG_FULL: &str =
     "10000 events of keys that wait are held; events behind them are not read until some of those are delivered or given up";
@@ -59,11 +62,27 @@ impl Shift<'_, '_> {
     }
 
     /// Each second, whatever goes on.
-    pub(super) fn measure(&mut self) {
+    pub(super) async fn look_after(&mut self) -> Result<(), End> {
         if self.measured.is_some_and(|measured| measured.elapsed() < REPORT) {
-            return;
+            return Ok(());
         }
         self.measured = Some(Instant::now());
+        self.measure();
+        self.free_lanes().await
+    }
+
+    /// An event that waits for a person may have been dropped by a limit: then its lane goes on.
+    async fn free_lanes(&mut self) -> Result<(), End> {
+        for id in self.feed.lanes.blocked(LOOKED_AT) {
+            if done(self.feed.tenure().abort(id).await?)?.is_none() {
+                self.begun.remove(&id);
+                self.feed.lanes.restore(id, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn measure(&mut self) {
         self.metrics.backlog.set(i64::try_from(self.feed.backlog()).unwrap_or(i64::MAX));
         let oldest = self.feed.lanes.oldest();
         self.metrics.backlog_oldest.set(oldest.map_or(0.0, |(id, _)| self.feed.clock().since(id.ms).as_secs_f64()));

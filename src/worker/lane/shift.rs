@@ -111,7 +111,7 @@ impl<'a, 'o> Shift<'a, 'o> {
             }
             self.answer().await?;
             self.report(false).await?;
-            self.measure();
+            self.look_after().await?;
             if !self.start_next().await? {
                 self.wait().await?;
             }

@@ -48,6 +48,20 @@ async fn a_blocked_head_is_skipped_when_a_person_asks() {
 }
 
 #[tokio::test]
+async fn a_blocked_head_that_a_limit_drops_blocks_nobody_any_more() {
+    let receiver = Receiver::start(refusing(1, Answer::Status(500))).await.unwrap();
+    let delivery = json!({"retry": 0, "onExhausted": "Block"});
+    let spec = json!({"delivery": delivery, "limits": {"backlog": {"maxEvents": 3, "onOverflow": "DropOldest"}}});
+    let mut world = World::standalone(&[destination("a", &receiver.url(), spec)]).await;
+    world.post(1..=1).await;
+    world.state("a", "Blocked").await;
+    world.post(2..=4).await;
+    let stored = world.settled("a").await;
+    assert_eq!((stored.settled, stored.dropped), (3, 1));
+    world.state("a", "Idle").await;
+}
+
+#[tokio::test]
 async fn a_head_that_hangs_is_skipped_in_the_middle_of_its_request() {
     let receiver = Receiver::start(refusing(1, Answer::Hang)).await.unwrap();
     let mut world = World::standalone(&[destination("a", &receiver.url(), json!({"delivery": {"timeout": "1m"}}))]).await;
