@@ -60,6 +60,8 @@ async fn a_worker_that_was_frozen_is_fenced_and_nothing_advances_twice() {
     let mut world = owned(&receiver).await;
     world.post(1..=6).await;
     seen(&receiver, 3).await;
+    // what went before is settled a moment after the next request has begun
+    world.until("a", "two are settled", |stored| stored.settled == 2).await;
     world.process().freeze();
     let mut second = second(&world).await;
     let stored = world.settled("a").await;
