@@ -4,6 +4,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -182,9 +184,15 @@ pub fn binary() -> String {
     })
 }
 
-/// A port that nobody listens on now.
+/// A port that nobody listens on now. Below those that the system gives to connections, or one of them could have it before it is used.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new((std::process::id() % 16_000) as u16));
+    loop {
+        let port = 12_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 16_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn signal(child: &Child, signal: Signal) {
