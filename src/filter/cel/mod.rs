@@ -1,7 +1,7 @@
 //! The dialect `cel`: one expression of the Common Expression Language (<https://cel.dev>) on one event.
 //!
 //! What an expression may cost is bounded: its length and nesting before it is compiled, the data that it sees ([`MAX_DATA`]), the macros that
-//! it may use (`has all exists exists_one`), and the rounds of these by a budget ([`budget`]). The outcome depends on expression and event
+//! it may use (`has all exists exists_one`), and the rounds of these by a budget (`budget`). The outcome depends on expression and event
 //! alone, never on time, so that an event that is routed again meets the same answer.
 
 mod budget;
