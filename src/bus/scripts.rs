@@ -23,7 +23,7 @@ macro_rules! scripts {
 
 scripts! {
     Hello = " flags=allow-oom" [] "hello.lua",
-    Append = "" [] "append.lua",
+    Append = "" ["log.lua"] "append.lua",
     Create = "" [] "create.lua",
     Update = " flags=allow-oom" [] "update.lua",
     Delete = " flags=allow-oom" [] "delete.lua",
@@ -50,7 +50,7 @@ scripts! {
     Abort = " flags=allow-oom" [] "abort.lua",
     Reset = " flags=allow-oom" [] "reset.lua",
     Settle = " flags=allow-oom" [] "settle.lua",
-    Bury = " flags=allow-oom" [] "bury.lua",
+    Bury = " flags=allow-oom" ["log.lua"] "bury.lua",
     Halt = " flags=allow-oom" [] "halt.lua",
     Unhalt = " flags=allow-oom" [] "unhalt.lua",
     Report = " flags=allow-oom" [] "report.lua",
@@ -59,7 +59,7 @@ scripts! {
     Overview = " flags=allow-oom,no-writes" [] "overview.lua",
     Consumers = " flags=allow-oom,no-writes" [] "consumers.lua",
     Letters = " flags=allow-oom,no-writes" [] "letters.lua",
-    Redrive = "" [] "redrive.lua",
+    Redrive = "" ["log.lua"] "redrive.lua",
     Purge = " flags=allow-oom" [] "purge.lua",
 }
 

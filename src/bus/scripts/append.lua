@@ -13,15 +13,7 @@ for i = 2, #ARGV, 5 do
     answer[#answer + 1] = id
     answer[#answer + 1] = 1
   else
-    id = call('XADD', IN, '*', 'v', 1, 'm', ARGV[i + 1], 'a', ARGV[i + 2], 'c', ARGV[i + 3], 'd', ARGV[i + 4])
-    if not less(pos, id) then
-      -- the stream was deleted and begins anew below the cursor: lift it
-      call('XDEL', IN, id)
-      local floor = next_id(pos)
-      call('XADD', IN, floor, 'v', 1)
-      call('XDEL', IN, floor)
-      id = call('XADD', IN, '*', 'v', 1, 'm', ARGV[i + 1], 'a', ARGV[i + 2], 'c', ARGV[i + 3], 'd', ARGV[i + 4])
-    end
+    id = accept(pos, 'v', 1, 'm', ARGV[i + 1], 'a', ARGV[i + 2], 'c', ARGV[i + 3], 'd', ARGV[i + 4])
     call('SET', seen, id, 'PX', window)
     stored = stored + 1
     answer[#answer + 1] = id

@@ -36,28 +36,18 @@ local function send_copy(name)
       flat[#flat + 1] = event[field]
     end
   end
-  local pos = call('HGET', C, 'pos') or '0-0'
-  local accepted = call('XADD', IN, '*', unpack(flat))
-  if not less(pos, accepted) then
-    -- the log was deleted and begins anew below the cursor: lift it
-    call('XDEL', IN, accepted)
-    call('XADD', IN, next_id(pos), unpack(flat))
-  end
+  accept(call('HGET', C, 'pos') or '0-0', unpack(flat))
 end
 
 local try = get_try(uid, id)
 if how == 'dead' then
   local letter = { orig = id, n = num(try.n or 0), class = ARGV[6], code = try.code and num(try.code) or '', msg = ARGV[7],
     first = try.first and num(try.first) or '', at = num(now()) }
-  local flat = {}
-  local function add(name, value)
+  local flat = without(entry[2], letter, {})
+  for _, name in ipairs({ 'orig', 'n', 'class', 'code', 'msg', 'first', 'at' }) do
     flat[#flat + 1] = name
-    flat[#flat + 1] = value
+    flat[#flat + 1] = letter[name]
   end
-  for i = 1, #entry[2], 2 do
-    if not letter[entry[2][i]] then add(entry[2][i], entry[2][i + 1]) end
-  end
-  for _, name in ipairs({ 'orig', 'n', 'class', 'code', 'msg', 'first', 'at' }) do add(name, letter[name]) end
   call('XADD', dead, '*', unpack(flat))
   if ARGV[11] ~= '' then send_copy(ARGV[11]) end
   if call('XLEN', dead) > tonumber(ARGV[10]) then

@@ -93,6 +93,17 @@ local function fields(flat)
   return f
 end
 
+-- what is in `kept`, and the fields of an entry that are not named
+local function without(flat, names, kept)
+  for i = 1, #flat, 2 do
+    if not names[flat[i]] then
+      kept[#kept + 1] = flat[i]
+      kept[#kept + 1] = flat[i + 1]
+    end
+  end
+  return kept
+end
+
 local function size_of(flat)
   local size = 0
   for i = 2, #flat, 2 do size = size + #flat[i] end

@@ -26,24 +26,7 @@ if bounded and last and less(call('HGET', FILLS, uid) or pos, last) then return 
 -- what a burial added, and what is added anew
 local ours = { to = true, orig = true, n = true, class = true, code = true, msg = true, first = true, at = true }
 local function returned(flat)
-  local kept = { 'to', uid, 'orig', fields(flat).orig or '' }
-  for i = 1, #flat, 2 do
-    if not ours[flat[i]] then
-      kept[#kept + 1] = flat[i]
-      kept[#kept + 1] = flat[i + 1]
-    end
-  end
-  return kept
-end
-
-local function accept(flat)
-  local id = call('XADD', IN, '*', unpack(flat))
-  if not less(pos, id) then
-    -- the stream was deleted and begins anew below the cursor: lift it
-    call('XDEL', IN, id)
-    id = call('XADD', IN, next_id(pos), unpack(flat))
-  end
-  return id
+  return without(flat, ours, { 'to', uid, 'orig', fields(flat).orig or '' })
 end
 
 local tried, moved, size = 0, 0, 0
@@ -56,7 +39,7 @@ for i = 3, #ARGV do
       if moved == 0 then return { 'FULL' } end
       break
     end
-    last = accept(flat)
+    last = accept(pos, unpack(flat))
     call('XDEL', dead, ARGV[i])
     moved = moved + 1
   end
