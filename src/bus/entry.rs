@@ -3,6 +3,7 @@
 use super::connection::Error;
 use super::scripts::text;
 use crate::event::{Attributes, Event, Mode, Sequence};
+use crate::filter::Subject;
 use bytes::Bytes;
 use redis::Value;
 
@@ -60,6 +61,11 @@ impl Entry {
     /// Its context attributes; empty where they cannot be read.
     pub fn attributes(&self) -> Attributes {
         self.field("a").and_then(|json| Attributes::from_json(json).ok()).unwrap_or_default()
+    }
+
+    /// What filters are asked about; where the event cannot be read, its attributes alone.
+    pub fn subject(&self) -> Subject {
+        self.event().map_or_else(|_| Subject::of_attributes(self.attributes()), Subject::new)
     }
 
     /// The event in it.

@@ -11,7 +11,7 @@ use crate::bus::entry::Entry;
 use crate::bus::overview::{Overview, overview};
 use crate::bus::{Link, Supervisor, cursor, routing};
 use crate::event::{Sequence, json};
-use crate::filter::{Filter, Filters, Subject};
+use crate::filter::{Filter, Filters};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use pattern::Pattern;
@@ -144,10 +144,7 @@ impl Wanted {
             (Some(to), Some(uid)) => to == uid,
             // put back for one destination: it was accepted before
             (Some(_), None) => false,
-            (None, _) => {
-                let subject = entry.event().map_or_else(|_| Subject::of_attributes(entry.attributes()), Subject::new);
-                self.filters.match_event(&subject, &mut |_| {})
-            }
+            (None, _) => self.filters.match_event(&entry.subject(), &mut |_| {}),
         }
     }
 }

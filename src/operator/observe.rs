@@ -5,7 +5,7 @@ use super::metrics::OperatorMetrics;
 use crate::bus::safety::{self, Concern};
 use crate::bus::states::States;
 use crate::bus::{Error, Link, Links, Servers, state};
-use crate::settings::Settings;
+use crate::settings::{Fsync, Settings};
 use crate::shutdown::Shutdown;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -108,9 +108,7 @@ impl Observer {
     async fn check_until_closed(&self, link: &Link, buses: &[String]) -> bool {
         let mut answered = false;
         while !link.is_closed() {
-            for bus in buses {
-                answered |= self.check(link, bus).await;
-            }
+            answered |= self.check(link, buses).await;
             tokio::select! {
                 () = link.closed() => {}
                 () = tokio::time::sleep(CHECK) => {}
@@ -119,30 +117,44 @@ impl Observer {
         answered
     }
 
-    /// What the present connection finds; what an earlier one found stays where it is refused.
-    async fn check(&self, link: &Link, bus: &str) -> bool {
-        let Some(settings) = self.settings.buses.get(bus) else { return false };
-        let former = self.board.storage(bus);
-        let safety = match safety::check(link, settings.durability.fsync).await {
-            Ok(concerns) => Some(safety_of(&concerns)),
-            Err(error) => {
-                tracing::debug!(bus, %error, "whether redis keeps what it accepts cannot be checked");
-                if link.is_closed() {
-                    return false;
+    /// What the present connection finds; what an earlier one found stays where it is refused. Buses that declare the same share one check.
+    async fn check(&self, link: &Link, buses: &[String]) -> bool {
+        let mut found: Vec<(Fsync, Option<Safety>)> = Vec::new();
+        for bus in buses {
+            let Some(declared) = self.settings.buses.get(bus).map(|settings| settings.durability.fsync) else { continue };
+            let known = found.iter().find(|(fsync, _)| *fsync == declared).map(|(_, safety)| safety.clone());
+            let safety = match known {
+                Some(safety) => safety,
+                None => {
+                    let safety = read_safety(link, declared).await;
+                    found.push((declared, safety.clone()));
+                    safety
                 }
-                match &former {
-                    Storage::Reachable { safety, .. } => safety.clone(),
-                    Storage::Unknown | Storage::Unreachable { .. } => None,
-                }
+            };
+            if link.is_closed() {
+                return false;
             }
-        };
-        let since = match former {
-            Storage::Reachable { safety: known, since } if known == safety => since,
-            _ => Timestamp::now(),
-        };
-        self.board.set_storage(bus, Storage::Reachable { safety, since });
-        true
+            self.is_there(bus, safety);
+        }
+        !found.is_empty()
     }
+
+    fn is_there(&self, bus: &str, found: Option<Safety>) {
+        let (former, since) = match self.board.storage(bus) {
+            Storage::Reachable { safety, since } => (safety, Some(since)),
+            Storage::Unknown | Storage::Unreachable { .. } => (None, None),
+        };
+        let safety = found.or_else(|| former.clone());
+        let since = since.filter(|_| safety == former).unwrap_or_else(Timestamp::now);
+        self.board.set_storage(bus, Storage::Reachable { safety, since });
+    }
+}
+
+/// `None`: it could not be checked.
+async fn read_safety(link: &Link, declared: Fsync) -> Option<Safety> {
+    let concerns = safety::check(link, declared).await;
+    let told = concerns.inspect_err(|error| tracing::debug!(%error, "whether redis keeps what it accepts cannot be checked"));
+    told.ok().map(|concerns| safety_of(&concerns))
 }
 
 async fn listen(states: &States, board: &Board, buses: &[String]) {

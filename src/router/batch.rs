@@ -80,7 +80,7 @@ impl Batch {
     pub fn new(entries: Vec<Entry>, table: &Table) -> Batch {
         let read = |entry: Entry| {
             let to = entry.text("to").map(str::to_owned);
-            let subject = if to.is_some() { Subject::of_attributes(Attributes::default()) } else { subject_of(&entry) };
+            let subject = if to.is_some() { Subject::of_attributes(Attributes::default()) } else { entry.subject() };
             Read { entry, subject, to, wanting: Vec::new(), begun: false }
         };
         let mut batch = Batch { entries: entries.into_iter().map(read).collect() };
@@ -181,10 +181,6 @@ impl Read {
     }
 }
 
-fn subject_of(entry: &Entry) -> Subject {
-    entry.event().map_or_else(|_| Subject::of_attributes(entry.attributes()), Subject::new)
-}
-
 /// The entries of a log read that one destination wants, up to a position: for a destination that is behind the cursor.
 pub fn wanted_by<'a>(entries: &'a [Entry], uid: &str, target: &Live, upto: Sequence) -> Vec<&'a Entry> {
     let wants = |entry: &&Entry| {
@@ -192,7 +188,7 @@ pub fn wanted_by<'a>(entries: &'a [Entry], uid: &str, target: &Live, upto: Seque
             && target.is_above_start(entry.sequence)
             && match entry.text("to") {
                 Some(to) => to == uid,
-                None => target.wants(&subject_of(entry)),
+                None => target.wants(&entry.subject()),
             }
     };
     entries.iter().filter(wants).collect()

@@ -186,7 +186,6 @@ impl<'a> Session<'a> {
             }
             self.fills.live_took(started.elapsed());
             self.fill_step(behind).await?;
-            self.note_filter_errors();
         }
         Ok(())
     }
@@ -350,6 +349,8 @@ impl<'a> Session<'a> {
 
     /// Takes over what changed; answers the uids.
     fn learn(&mut self, loaded: Loaded) -> Vec<String> {
+        // what is replaced takes its counts with it
+        self.note_filter_errors();
         let former = loaded.destinations.iter().filter(|(_, target)| target.is_none());
         let former = former.filter_map(|(uid, _)| Some(&self.table.get(uid)?.name));
         former.for_each(|(namespace, name)| self.router.metrics.destinations.forget(namespace, name));

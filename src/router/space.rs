@@ -165,6 +165,7 @@ impl Session<'_> {
             self.retain().await?;
         }
         self.tell_dropped();
+        self.note_filter_errors();
         self.expire_dead_letters().await
     }
 
