@@ -45,14 +45,7 @@ impl Appenders {
     /// # Errors
     /// Why none is (for readiness).
     pub fn status(&self) -> Result<(), String> {
-        let mut outcome = Ok(());
-        for appender in self.iter() {
-            outcome = appender.status();
-            if outcome.is_ok() {
-                break;
-            }
-        }
-        outcome
+        self.any(Appender::status)
     }
 }
 

@@ -135,6 +135,21 @@ impl<T> PerServer<T> {
         self.all.iter()
     }
 
+    /// Whether any passes.
+    ///
+    /// # Errors
+    /// Why the last one did not, where none does.
+    pub fn any<E>(&self, check: impl Fn(&T) -> Result<(), E>) -> Result<(), E> {
+        let mut outcome = Ok(());
+        for one in self.iter() {
+            outcome = check(one);
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+
     /// Something else for each.
     pub fn map<U>(&self, make: impl FnMut(&T) -> U) -> PerServer<U> {
         PerServer { all: self.all.iter().map(make).collect(), of: self.of.clone() }
@@ -147,14 +162,7 @@ impl Links {
     /// # Errors
     /// Why none can.
     pub fn status(&self) -> Result<(), Error> {
-        let mut outcome = Ok(());
-        for links in self.iter() {
-            match links.current() {
-                Ok(_) => return Ok(()),
-                Err(error) => outcome = Err(error),
-            }
-        }
-        outcome
+        self.any(|links| links.current().map(drop))
     }
 }
 

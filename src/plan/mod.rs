@@ -86,6 +86,14 @@ pub enum Ordering {
 }
 
 impl Ordering {
+    /// Most requests in progress at once, at least 1.
+    pub fn max_in_flight(&self) -> usize {
+        match self {
+            Ordering::Strict => 1,
+            Ordering::PerKey { max_in_flight, .. } | Ordering::Unordered { max_in_flight } => (*max_in_flight).max(1) as usize,
+        }
+    }
+
     /// The word of the resource.
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -68,10 +68,10 @@ struct Shape {
 
 impl Shape {
     fn of(plan: &Plan) -> (Shape, Lanes<Held>) {
-        let (order, key, most_flying) = match &plan.ordering {
-            Ordering::Strict => (Order::Strict, None, 1),
-            Ordering::PerKey { key_attribute, max_in_flight } => (Order::PerKey, Some(key_attribute.clone()), *max_in_flight),
-            Ordering::Unordered { max_in_flight } => (Order::Unordered, None, *max_in_flight),
+        let (order, key) = match &plan.ordering {
+            Ordering::Strict => (Order::Strict, None),
+            Ordering::PerKey { key_attribute, .. } => (Order::PerKey, Some(key_attribute.clone())),
+            Ordering::Unordered { .. } => (Order::Unordered, None),
         };
         let Sink::Http(http) = &plan.sink;
         let most = http.batch.filter(|_| http.format == Format::Batch).map_or(Most::ONE, |batch| Most {
@@ -80,7 +80,7 @@ impl Shape {
             wait: u64::try_from(batch.max_wait.as_millis()).unwrap_or(u64::MAX),
         });
         let bytes = AHEAD_BYTES.max(usize::try_from(most.bytes).unwrap_or(usize::MAX));
-        (Shape { key, batch: http.format == Format::Batch, bytes }, Lanes::new(order, most_flying as usize, most))
+        (Shape { key, batch: http.format == Format::Batch, bytes }, Lanes::new(order, plan.ordering.max_in_flight(), most))
     }
 
     fn key(&self, held: &Held) -> Key {

@@ -27,8 +27,8 @@ fn judge(snapshot: &Snapshot, route: &Route, now: u64) -> Vec<Finding> {
     };
     let said = if found.message.is_empty() { waits } else { format!("{waits}; {}", found.message) };
     let message = format!("{}: {said}", found.reason);
-    let describe = format!("posthorn describe {name} tells what to do");
-    let created = route.created.parse::<jiff::Timestamp>().ok().and_then(|time| u64::try_from(time.as_millisecond()).ok()).unwrap_or(0);
+    let describe = describe_of(&name);
+    let created = u64::try_from(status::created(route).0.as_millisecond()).unwrap_or(0);
     let is_new = now.saturating_sub(created) < BEGINS;
     let first = match found.reason.as_str() {
         _ if route.unresolved.is_some() => {

@@ -7,7 +7,7 @@ use crate::admin::DestinationMetrics;
 use crate::bus::queue::{Fate, Streak};
 use crate::bus::routing::Ask;
 use crate::event::Sequence;
-use crate::plan::{Ordering, Plan};
+use crate::plan::Plan;
 use crate::worker::LaneContext;
 use crate::worker::attempt::{Class, Failure};
 use crate::worker::feed::{Feed, News};
@@ -70,7 +70,7 @@ impl<'a, 'o> Shift<'a, 'o> {
             begun,
             feed,
             flights: Flights::new(sink),
-            most: most_in_flight(plan),
+            most: plan.ordering.max_in_flight(),
             pace: plan.rate.map(|rate| Pace::new(rate, Instant::now().into_std())),
             held_up: None,
             halted: None,
@@ -260,12 +260,5 @@ impl<'a, 'o> Shift<'a, 'o> {
             Named::Lacking => Ok(false),
             Named::Not => Ok(true),
         }
-    }
-}
-
-fn most_in_flight(plan: &Plan) -> usize {
-    match plan.ordering {
-        Ordering::Strict => 1,
-        Ordering::PerKey { max_in_flight, .. } | Ordering::Unordered { max_in_flight } => max_in_flight.max(1) as usize,
     }
 }

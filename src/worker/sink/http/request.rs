@@ -142,7 +142,7 @@ fn line(secret: &Secret) -> &str {
 }
 
 /// A header value that is not printed.
-fn sensitive(value: &str) -> Option<HeaderValue> {
+pub(super) fn sensitive(value: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(value).ok()?;
     value.set_sensitive(true);
     Some(value)

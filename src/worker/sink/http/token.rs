@@ -3,6 +3,7 @@
 use super::config::{ConfigError, Receiver};
 use super::connect::Connector;
 use super::connection::MAX_ANSWER;
+use super::request::sensitive;
 use crate::plan::{self, OAuth2};
 use crate::worker::attempt::{Class, Failure};
 use crate::worker::sink::SinkContext;
@@ -161,9 +162,8 @@ impl Tokens {
             return Err("its token is of another type than Bearer");
         }
         let usable = !granted.access_token.is_empty() && granted.access_token.bytes().all(|byte| byte.is_ascii_graphic());
-        let header = HeaderValue::from_str(&format!("Bearer {}", granted.access_token)).ok().filter(|_| usable);
-        let mut header = header.ok_or("its token has characters that cannot be sent")?;
-        header.set_sensitive(true);
+        let header = sensitive(&format!("Bearer {}", granted.access_token)).filter(|_| usable);
+        let header = header.ok_or("its token has characters that cannot be sent")?;
         let life = granted.expires_in.as_ref().and_then(seconds).unwrap_or(DEFAULT_LIFE).min(LONGEST_LIFE);
         Ok(Token { header, refresh: asked + life - AHEAD.min(life / 5), ends: asked + life })
     }
@@ -181,9 +181,7 @@ impl Tokens {
 fn basic(id: &str, secret: &str) -> Option<HeaderValue> {
     let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let pair = STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret)));
-    let mut value = HeaderValue::from_str(&format!("Basic {pair}")).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    sensitive(&format!("Basic {pair}"))
 }
 
 fn form(scopes: &[String], audience: Option<&str>) -> String {
