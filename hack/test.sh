@@ -26,6 +26,9 @@ trap 'rm -f "$log"' EXIT
 # names of functions only: a documentation test gets no second try
 failed=$(sed -n 's/^test \([A-Za-z0-9_:]*\)\( - should panic\)* \.\.\. FAILED$/\1/p' "$log" | sort -u)
 count=$(grep -c '^test .* FAILED$' "$log") || true
+# a program that ended without a result has more to tell than the names of tests
+ended=$(grep -c '^test result: FAILED' "$log") || true
+if [ "$(sed -n 's/^error: \([0-9]*\) targets* failed:$/\1/p' "$log")" != "$ended" ]; then exit 1; fi
 if [ "$count" -eq 0 ] || [ "$count" -gt "$SECOND_TRIES" ] || [ "$count" -ne "$(echo "$failed" | wc -w)" ]; then exit 1; fi
 printf '\ntest: failed, tried once more:\n%s\n' "$failed"
 # shellcheck disable=SC2086 # a name is one word
