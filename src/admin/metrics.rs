@@ -251,7 +251,11 @@ impl RouterFamilies {
         registry.register("redis_memory_used_bytes", "Memory that Redis uses of what it may use", families.memory_used.clone());
         let help = "Memory that Redis may use: maxmemory, or 75 % of its machine's where it sets none";
         registry.register("redis_memory_max_bytes", help, families.memory_max.clone());
-        registry.register("redis_memory_watermark_bytes", "Used memory above which ingest refuses events", families.memory_watermark.clone());
+        registry.register(
+            "redis_memory_watermark_bytes",
+            "Used memory above which ingest refuses events",
+            families.memory_watermark.clone(),
+        );
         families
     }
 
@@ -310,7 +314,13 @@ mod tests {
         router.lag.set(3.0);
         router.memory(&Memory { used: 300, max: 1_000, assumed: false, expiring: 0 }, 85);
         let told = |page: &str, values: [&str; 5]| {
-            let names = ["router_leader", "router_lag_seconds", "redis_memory_used_bytes", "redis_memory_max_bytes", "redis_memory_watermark_bytes"];
+            let names = [
+                "router_leader",
+                "router_lag_seconds",
+                "redis_memory_used_bytes",
+                "redis_memory_max_bytes",
+                "redis_memory_watermark_bytes",
+            ];
             for (name, value) in names.into_iter().zip(values) {
                 let line = format!("posthorn_{name}{{bus=\"default\"}} {value}");
                 assert!(page.lines().any(|found| found == line), "{line}\n{page}");

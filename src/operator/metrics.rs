@@ -92,13 +92,8 @@ pub enum StorageState {
 }
 
 impl StorageState {
-    const ALL: [StorageState; 5] = [
-        StorageState::Unknown,
-        StorageState::Safe,
-        StorageState::Unverified,
-        StorageState::Unsafe,
-        StorageState::Unreachable,
-    ];
+    const ALL: [StorageState; 5] =
+        [StorageState::Unknown, StorageState::Safe, StorageState::Unverified, StorageState::Unsafe, StorageState::Unreachable];
 
     /// Of what was found.
     pub fn of(storage: &Storage) -> StorageState {
