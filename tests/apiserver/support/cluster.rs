@@ -188,7 +188,7 @@ pub fn foreign_crds(name: &str) -> Vec<serde_json::Value> {
 }
 
 /// What a script prints.
-fn script(path: &str, args: &[&str]) -> String {
+pub fn script(path: &str, args: &[&str]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     let output = Command::new(script).args(args).stderr(std::process::Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "{path} failed: see above");
