@@ -8,6 +8,7 @@ mod crd;
 mod deletion;
 mod documented;
 mod flow;
+mod foreign;
 mod harness;
 mod kubelet;
 mod leader;
