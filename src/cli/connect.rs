@@ -1,5 +1,6 @@
 //! How commands find Redis, and the bus in it.
 
+use super::plugin::Where;
 use super::role::trusting;
 use crate::bus::servers::BadServer;
 use crate::bus::{Error, Link, RedisUrl, Servers, Supervisor};
@@ -80,6 +81,12 @@ impl Connection {
             bail!("Redis at {} holds no bus `{}`; name the bus by --bus, as the roles that run there do", bus.url, bus.name);
         }
         Ok(bus)
+    }
+
+    /// Where a command with this connection runs as a plugin of kubectl: `inside` the cluster, unless it was told where Redis is.
+    pub fn runs(&self, inside: Where) -> Where {
+        let told = self.redis.is_some() || self.data_dir.is_some() || std::env::var_os(VARIABLE).is_some_and(|url| !url.is_empty());
+        if told { Where::Here } else { inside }
     }
 
     /// The same for another bus, where one is named.
