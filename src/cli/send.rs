@@ -13,6 +13,7 @@ use super::config::Config;
 use super::connect::Connection;
 use super::output::Format;
 use super::pace::{Pace, Rate};
+use super::plugin::Where;
 use super::progress::Progress;
 use super::setting::Time;
 use crate::settings::BusSettings;
@@ -20,7 +21,7 @@ use anyhow::Context as _;
 use flags::EventFlags;
 use sender::Sender;
 use source::Source;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use totals::Totals;
 
@@ -37,6 +38,10 @@ A line of --file is one CloudEvent in JSON:
 
 An event that was sent before (same source and id, within the last ten minutes) is not stored again, so what was interrupted can be repeated.
 The exit status is 1 if an event was refused.";
+
+/// Said by the plugin of kubectl.
+const NOT_IN_POD: &str = "this runs in a pod, which has no files of yours: give them on standard input, `kubectl posthorn send --file - < FILE` or \
+                          `kubectl posthorn send --type TYPE --data-file - < FILE`";
 
 /// Stores events: one from flags, or many from a file or standard input
 #[derive(Debug, clap::Args)]
@@ -73,6 +78,16 @@ pub struct Send {
 }
 
 impl Send {
+    /// Where it runs as a plugin of kubectl.
+    pub fn runs(&self) -> Where {
+        let of_here = |file: &Path| file != Path::new("-");
+        let (many, data) = (self.file.as_deref(), self.event.data_file());
+        if many.is_some_and(of_here) || data.is_some_and(of_here) {
+            return self.connection.runs(Where::Refused(NOT_IN_POD));
+        }
+        self.connection.runs(Where::Pod { stdin: many.is_some() || data.is_some(), namespace: false })
+    }
+
     /// Sends, and prints the totals; 1 if an event was refused.
     ///
     /// # Errors
