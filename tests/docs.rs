@@ -173,9 +173,9 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// The words of each call of `posthorn` in a shell line, its own name first; variables before it are passed over.
+/// The words of each call of `posthorn` in a shell line, its own name first; variables before it are passed over. In a container too.
 fn calls(line: &str) -> Vec<Vec<String>> {
-    let start = Regex::new(r"(?:^|[|;&(] *)((?:[A-Z_]+=\S+ +)*)(posthorn(?: |$))").unwrap();
+    let start = Regex::new(r"(?:^|[|;&(] *|^docker run .* |compose exec (?:-T )?posthorn )((?:[A-Z_]+=\S+ +)*)(posthorn(?::\w+)?(?: |$))").unwrap();
     start.captures_iter(line).map(|found| words(&line[found.get(2).unwrap().start()..])).collect()
 }
 
@@ -238,6 +238,8 @@ fn calls_are_found_in_shell_lines() {
     assert_eq!(found("POSTHORN_LISTEN=0.0.0.0:1 posthorn standalone d > log"), ["posthorn·standalone·d"]);
     assert_eq!(found("tail -f a | posthorn send --file - | posthorn get"), ["posthorn·send·--file·-", "posthorn·get"]);
     assert_eq!(found(r#"posthorn send --data '{"a": "b c"}' --id "x y""#), [r#"posthorn·send·--data·{"a": "b c"}·--id·x y"#]);
+    assert_eq!(found("docker compose exec -T posthorn posthorn get -w"), ["posthorn·get·-w"]);
+    assert_eq!(found("docker run --rm -e POSTHORN_REDIS_URL posthorn:dev get"), ["posthorn:dev·get"]);
     assert_eq!(found("cat posthorn.yaml; echo posthorn-attempt"), Vec::<String>::new());
 }
 
@@ -294,7 +296,7 @@ fn every_named_file_target_and_variable_is_there() {
 /// The text of everything in which a variable of the environment may be read.
 fn sources() -> String {
     let mut folders = vec![root().join("src"), root().join("hack"), root().join("tests")];
-    let mut text = String::new();
+    let mut text = read(&root().join("compose.yaml"));
     while let Some(folder) = folders.pop() {
         for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
