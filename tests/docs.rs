@@ -175,7 +175,8 @@ fn words(line: &str) -> Vec<String> {
 
 /// The words of each call of `posthorn` in a shell line, its own name first; variables before it are passed over. In a container too.
 fn calls(line: &str) -> Vec<Vec<String>> {
-    let start = Regex::new(r"(?:^|[|;&(] *|^docker run .* |compose exec (?:-T )?posthorn )((?:[A-Z_]+=\S+ +)*)(posthorn(?::\w+)?(?: |$))").unwrap();
+    let start =
+        Regex::new(r"(?:^|[|;&(] *|^docker run .* |compose exec (?:-T )?posthorn )((?:[A-Z_]+=\S+ +)*)(posthorn(?::\w+)?(?: |$))").unwrap();
     start.captures_iter(line).map(|found| words(&line[found.get(2).unwrap().start()..])).collect()
 }
 
