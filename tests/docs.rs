@@ -175,9 +175,11 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// The words of each call of `posthorn` in a shell line, its own name first; variables before it are passed over. `kubectl posthorn` takes the same.
+/// The words of each call of `posthorn` in a shell line, its own name first; variables before it are passed over. As a plugin of kubectl and in a
+/// container it takes the same.
 fn calls(line: &str) -> Vec<Vec<String>> {
-    let start = Regex::new(r"(?:^|[|;&(] *)((?:[A-Z_]+=\S+ +)*)(?:kubectl )?(posthorn(?: |$))").unwrap();
+    let before = r"^|[|;&(] *|^docker run .* |compose exec (?:-T )?posthorn ";
+    let start = Regex::new(&format!(r"(?:{before})((?:[A-Z_]+=\S+ +)*)(?:kubectl )?(posthorn(?::\w+)?(?: |$))")).unwrap();
     start.captures_iter(line).map(|found| words(&line[found.get(2).unwrap().start()..])).collect()
 }
 
@@ -241,6 +243,8 @@ fn calls_are_found_in_shell_lines() {
     assert_eq!(found("tail -f a | posthorn send --file - | posthorn get"), ["posthorn·send·--file·-", "posthorn·get"]);
     assert_eq!(found(r#"posthorn send --data '{"a": "b c"}' --id "x y""#), [r#"posthorn·send·--data·{"a": "b c"}·--id·x y"#]);
     assert_eq!(found("kubectl posthorn get -n shop > x"), ["posthorn·get·-n·shop"]);
+    assert_eq!(found("docker compose exec -T posthorn posthorn get -w"), ["posthorn·get·-w"]);
+    assert_eq!(found("docker run --rm -e POSTHORN_REDIS_URL posthorn:dev get"), ["posthorn:dev·get"]);
     assert_eq!(found("cat posthorn.yaml; echo posthorn-attempt"), Vec::<String>::new());
 }
 
@@ -297,7 +301,7 @@ fn every_named_file_target_and_variable_is_there() {
 /// The text of everything in which a variable of the environment may be read.
 fn sources() -> String {
     let mut folders = vec![root().join("src"), root().join("hack"), root().join("tests")];
-    let mut text = String::new();
+    let mut text = read(&root().join("compose.yaml"));
     while let Some(folder) = folders.pop() {
         for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
