@@ -103,7 +103,8 @@ async fn verifies_signatures(addr: SocketAddr) {
 
 /// All that has ever been accepted was taken once and in order, by each destination.
 async fn each_is_taken_once(world: &World, dir: &Path, but: &[u64]) {
-    let ids = |numbers: u64| (1..=numbers).filter(|number| !but.contains(number)).map(|number| Post::numbered(number).id).collect::<Vec<_>>();
+    let ids =
+        |numbers: u64| (1..=numbers).filter(|number| !but.contains(number)).map(|number| Post::numbered(number).id).collect::<Vec<_>>();
     for (name, _) in FORMATS {
         world.settled(name).await;
         assert_eq!(told(dir, "accepted", name), ids(world.client.accepted.len() as u64), "{name}");
