@@ -332,6 +332,16 @@ fn the_receivers_of_the_guide_are_the_files_that_are_tested() {
 }
 
 #[test]
+fn every_row_of_the_failure_semantics_names_its_tests() {
+    let text = read(&root().join("docs/failure-semantics.md"));
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---") && !line.ends_with("| shown by |"));
+    let shown = |row: &str| row.rsplit('|').nth(1).is_some_and(|cell| cell.contains("`tests/") || cell.contains("`src/"));
+    let unshown: Vec<&str> = rows.filter(|row| !shown(row)).collect();
+    assert_eq!(unshown, Vec::<&str>::new());
+    assert!(text.lines().filter(|line| shown(line)).count() > 40);
+}
+
+#[test]
 fn the_summary_names_every_page_once() {
     let summary = read(&root().join("docs/SUMMARY.md"));
     let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
