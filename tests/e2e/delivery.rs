@@ -4,7 +4,7 @@ use crate::support::judge::{Lanes, judge, refused_nothing};
 use crate::support::load::{Load, Shape};
 use crate::support::{PATIENCE, Scene};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the installation that hack/e2e.sh makes"]

@@ -2,8 +2,7 @@
 
 use crate::support::judge::{Lanes, drained, judge};
 use crate::support::load::Load;
-use crate::support::{PATIENCE, Scene, eventually_within, holds, release};
-use crate::support::{settings, tools};
+use crate::support::{PATIENCE, Scene, eventually_within, holds, release, tools};
 use serde_json::{Value, json};
 use std::time::Instant;
 
