@@ -81,9 +81,9 @@ status=0
 if [ $# -gt 0 ]; then
     tests "$@" || status=1
 else
-    tests --skip uninstall:: || status=1
+    tests --skip removal:: || status=1
     # last, for nothing is there after it
-    tests uninstall:: || status=1
+    tests removal:: || status=1
 fi
 
 say "Summary"

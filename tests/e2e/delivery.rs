@@ -20,7 +20,7 @@ async fn events_arrive_in_order_from_pools_and_from_workers_of_their_own() {
     }
     let applied = Instant::now();
     let ordering = json!({"mode": "PerKey", "keyAttribute": "source", "maxInFlight": 8});
-    scene.destination("per-key", json!({"format": "Structured"}), json!({"ordering": ordering}));
+    scene.destination("per-key", json!({}), json!({"ordering": ordering}));
     scene.ready("per-key").await;
     let first = Shape { source: format!("{}/first", scene.source), ..scene.events(1) };
     let mut accepted = Load::start(&first).finish().await.accepted;

@@ -9,8 +9,9 @@ mod deletion;
 mod delivery;
 mod install;
 mod kills;
+mod removal;
 mod secrets;
 mod support;
 mod trouble;
-mod uninstall;
+
 mod upgrade;
