@@ -3,7 +3,7 @@
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run run-operator test test-valkey check generate interop alerts image compose-test bench clean
+.PHONY: help install demo run run-operator test test-valkey e2e check generate interop alerts image compose-test bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: install ## Run every test
 
 test-valkey: install ## Run every test on Valkey instead of Redis
 	@PATH="$$(hack/valkey.sh):$$PATH" hack/test.sh
+
+e2e: install ## Install the chart into the cluster of KUBECONFIG, break it, and remove it (IMAGE=posthorn:dev must be there; ten minutes)
+	@hack/e2e.sh
 
 check: install ## Format, lints, generated files, documentation
 	@hack/check.sh

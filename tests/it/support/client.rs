@@ -72,7 +72,12 @@ impl Client {
 
     /// Posts to another bus.
     pub fn of_bus(addr: SocketAddr, bus: &str) -> Client {
-        Client { addr, path: format!("/v1/buses/{bus}/events"), connection: None, accepted: Vec::new(), uncertain: Vec::new() }
+        Client::at(addr, format!("/v1/buses/{bus}/events"))
+    }
+
+    /// Posts to any path, such as that of a proxy.
+    pub fn at(addr: SocketAddr, path: String) -> Client {
+        Client { addr, path, connection: None, accepted: Vec::new(), uncertain: Vec::new() }
     }
 
     /// Posts to bus `default` over a connection that is there.
