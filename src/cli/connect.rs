@@ -89,6 +89,11 @@ impl Connection {
         if told { Where::Here } else { inside }
     }
 
+    /// The name of the bus.
+    pub fn bus(&self) -> &str {
+        &self.bus
+    }
+
     /// The same for another bus, where one is named.
     pub fn on(self, bus: Option<String>) -> Connection {
         Connection { bus: bus.unwrap_or(self.bus), ..self }
