@@ -6,10 +6,10 @@ use crate::support::cluster::{foreign_crds, script};
 use std::process::Command;
 
 /// The namespace that manifests name.
-const NAMESPACE: &str = "posthorn-system";
+pub const NAMESPACE: &str = "posthorn-system";
 
 /// A cluster that knows these kinds, with the namespace.
-async fn cluster() -> Cluster {
+pub async fn cluster() -> Cluster {
     let cluster = Cluster::start().await;
     for definition in foreign_crds(".").iter().filter(|definition| definition["spec"]["names"]["kind"] != "ReferenceGrant") {
         cluster.define(definition).await;
@@ -30,7 +30,7 @@ fn render(templates: &[&str], values: &[&str]) -> String {
 }
 
 /// What `kubectl apply` with strict validation says of each object; nothing is stored.
-fn dry_run(cluster: &Cluster, yaml: &str) -> Vec<String> {
+pub fn dry_run(cluster: &Cluster, yaml: &str) -> Vec<String> {
     let args = ["apply", "--dry-run=server", "--validate=strict", "-o", "name", "-f", "-"];
     let output = cluster.kubectl_with(&cluster.admin(), &args, yaml);
     assert!(output.status.success(), "{}\n{yaml}", String::from_utf8_lossy(&output.stderr));

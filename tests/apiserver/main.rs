@@ -4,6 +4,7 @@
 // A test fails by panicking; the harness does so with a message wherever the reason is not plain.
 #![allow(clippy::unwrap_used)]
 
+mod chart;
 mod crd;
 mod deletion;
 mod documented;

@@ -45,7 +45,10 @@ fn the_manifests_are_what_the_chart_makes() {
 #[test]
 fn the_versions_of_the_chart_are_that_of_the_binary() {
     let chart: Value = serde_saphyr::from_str(&read("charts/posthorn/Chart.yaml")).unwrap();
-    assert_eq!((chart["version"].as_str(), chart["appVersion"].as_str()), (Some(env!("CARGO_PKG_VERSION")), Some(env!("CARGO_PKG_VERSION"))));
+    assert_eq!(
+        (chart["version"].as_str(), chart["appVersion"].as_str()),
+        (Some(env!("CARGO_PKG_VERSION")), Some(env!("CARGO_PKG_VERSION")))
+    );
 }
 
 #[test]

@@ -51,7 +51,11 @@ fn typed(object: &Value) -> Value {
 
 /// The paths of values that are in the first and not in the second. Nothing and an empty list or object are the same.
 pub fn lost(from: &Value, to: &Value, path: &str) -> Vec<String> {
-    let empty = |value: &Value| matches!(value, Value::Null) || value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty);
+    let empty = |value: &Value| {
+        matches!(value, Value::Null)
+            || value.as_array().is_some_and(Vec::is_empty)
+            || value.as_object().is_some_and(serde_json::Map::is_empty)
+    };
     match (from, to) {
         (Value::Object(from), Value::Object(to)) => {
             from.iter().flat_map(|(name, value)| lost(value, to.get(name).unwrap_or(&Value::Null), &format!("{path}.{name}"))).collect()

@@ -77,7 +77,8 @@ fn every_variable_is_a_flag_and_every_command_line_parses() {
     for values in ALL_VALUES {
         let mut count = 0;
         for (name, pod) in pods(&render_values(values)) {
-            for container in list(&pod["spec"], "containers").iter().filter(|it| command(it).first().is_some_and(|word| word == "posthorn")) {
+            for container in list(&pod["spec"], "containers").iter().filter(|it| command(it).first().is_some_and(|word| word == "posthorn"))
+            {
                 count += 1;
                 let (words, mut unknown) = command_line(container);
                 // commands look for Redis by themselves
@@ -148,7 +149,8 @@ fn a_changed_bus_starts_every_role_again_but_not_redis() {
         assert_eq!(before == after, name == "posthorn-redis", "{name}");
     }
     let template = |args: &[&str]| {
-        found(&render(args), "Deployment", "posthorn-operator")["spec"]["template"]["metadata"]["annotations"]["checksum/worker-template"].clone()
+        found(&render(args), "Deployment", "posthorn-operator")["spec"]["template"]["metadata"]["annotations"]["checksum/worker-template"]
+            .clone()
     };
     assert_ne!(template(&[]), template(&["--set=worker.log=debug"]), "the operator reads the template at its start");
 }

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 fn addresses(objects: &[Value]) -> Vec<Value> {
     let of = |role: &str| {
         let container = &found(objects, "Deployment", &format!("posthorn-{role}"))["spec"]["template"]["spec"]["containers"][0];
-        container["env"].as_array().unwrap().iter().find(|it| it["name"] == "POSTHORN_REDIS_URL").unwrap()["valueFrom"]["secretKeyRef"].clone()
+        container["env"].as_array().unwrap().iter().find(|it| it["name"] == "POSTHORN_REDIS_URL").unwrap()["valueFrom"]["secretKeyRef"]
+            .clone()
     };
     let text = found(objects, "ConfigMap", "posthorn-worker-template")["data"]["template.yaml"].as_str().unwrap();
     let template: Value = serde_saphyr::from_str(text).unwrap();

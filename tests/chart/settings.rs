@@ -32,8 +32,11 @@ fn files_of_secrets_are_where_it_looks_for_them() {
     let objects = render_values("maximal");
     let settings = settings(&objects);
     let payments = &settings.buses["payments"];
-    let tokens: Vec<&PathBuf> =
-        payments.producers.iter().filter_map(|producer| producer.bearer_token_file.as_ref().or(producer.signing_secret_file.as_ref())).collect();
+    let tokens: Vec<&PathBuf> = payments
+        .producers
+        .iter()
+        .filter_map(|producer| producer.bearer_token_file.as_ref().or(producer.signing_secret_file.as_ref()))
+        .collect();
     let Some(RedisAddress::File(address)) = &payments.redis else { panic!("{:?}", payments.redis) };
     let mounts = |name: &str| -> Vec<PathBuf> {
         let container = &found(&objects, "Deployment", name)["spec"]["template"]["spec"]["containers"][0];

@@ -65,10 +65,10 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("buses.default.dedupeWindow=10", &["/buses/default/dedupeWindow"]),
     ("buses.default.durability.replicas=17", &["/buses/default/durability/replicas", "maximum"]),
     ("buses.default.producers[0].name=a", &["/buses/default/producers/0", "bearerTokenFile"]),
-    ("buses.default.producers[0].name=a,buses.default.producers[0].bearerTokenFile=f,buses.default.producers[0].rate.per=1s", &[
-        "/buses/default/producers/0/rate",
-        "requests",
-    ]),
+    (
+        "buses.default.producers[0].name=a,buses.default.producers[0].bearerTokenFile=f,buses.default.producers[0].rate.per=1s",
+        &["/buses/default/producers/0/rate", "requests"],
+    ),
     ("buses.default.redis.url=redis://a,buses.default.redis.urlFile=b", &["/buses/default/redis"]),
     ("monitoring.podMonitor.interval=often", &["/monitoring/podMonitor/interval", "pattern"]),
     ("monitoring.prometheusRule.disabled={BacklogOld}", &["/monitoring/prometheusRule/disabled/0", "pattern"]),
@@ -94,9 +94,17 @@ fn wrong_values_are_refused_with_their_place() {
 #[test]
 fn values_in_the_documentation_are_accepted() {
     let mut count = 0;
-    for page in root().join("docs").read_dir().unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|it| it == "md")) {
+    for page in root()
+        .join("docs")
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "md"))
+    {
         let text = read(page.strip_prefix(root()).unwrap().to_str().unwrap());
-        for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("\n```").next()).filter(|block| block.starts_with("# values")) {
+        for block in
+            text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("\n```").next()).filter(|block| block.starts_with("# values"))
+        {
             count += 1;
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), block).unwrap();

@@ -101,7 +101,7 @@ buses:
 {{- end }}
 {{- range .Values.busSecrets }}
 - name: bus-{{ . }}
-  secret: {secretName: {{ . }}, defaultMode: 0440}
+  secret: {secretName: {{ . }}}
 {{- end }}
 {{- end }}
 
