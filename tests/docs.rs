@@ -175,9 +175,9 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// The words of each call of `posthorn` in a shell line, its own name first; variables before it are passed over.
+/// The words of each call of `posthorn` in a shell line, its own name first; variables before it are passed over. `kubectl posthorn` takes the same.
 fn calls(line: &str) -> Vec<Vec<String>> {
-    let start = Regex::new(r"(?:^|[|;&(] *)((?:[A-Z_]+=\S+ +)*)(posthorn(?: |$))").unwrap();
+    let start = Regex::new(r"(?:^|[|;&(] *)((?:[A-Z_]+=\S+ +)*)(?:kubectl )?(posthorn(?: |$))").unwrap();
     start.captures_iter(line).map(|found| words(&line[found.get(2).unwrap().start()..])).collect()
 }
 
@@ -240,6 +240,7 @@ fn calls_are_found_in_shell_lines() {
     assert_eq!(found("POSTHORN_LISTEN=0.0.0.0:1 posthorn standalone d > log"), ["posthorn·standalone·d"]);
     assert_eq!(found("tail -f a | posthorn send --file - | posthorn get"), ["posthorn·send·--file·-", "posthorn·get"]);
     assert_eq!(found(r#"posthorn send --data '{"a": "b c"}' --id "x y""#), [r#"posthorn·send·--data·{"a": "b c"}·--id·x y"#]);
+    assert_eq!(found("kubectl posthorn get -n shop > x"), ["posthorn·get·-n·shop"]);
     assert_eq!(found("cat posthorn.yaml; echo posthorn-attempt"), Vec::<String>::new());
 }
 
