@@ -1,6 +1,5 @@
 #!/bin/sh
-# Prints the folder that holds a real etcd, kube-apiserver and kubectl for the tests. With `reference-grants`: prints the file that holds
-# Gateway API's CustomResourceDefinition of ReferenceGrant.
+# Prints the folder that holds a real etcd, kube-apiserver and kubectl for the tests.
 #
 # They are taken from KUBEBUILDER_ASSETS if that is set, else from the cache ($POSTHORN_CACHE, ~/.cache/posthorn). What the cache lacks
 # is downloaded once from the projects' own releases, else built once by Go from the modules of the same version (four minutes).
@@ -12,10 +11,8 @@ me=apiserver
 
 KUBERNETES=1.34.4
 ETCD=3.6.5
-GATEWAY_API=1.4.0
 
 programs=$cache/kubernetes-v$KUBERNETES
-grants=$cache/gateway-api-v$GATEWAY_API/referencegrants.yaml
 
 # holds_all FOLDER: whether all three programs are there
 holds_all() { [ -x "$1/etcd" ] && [ -x "$1/kube-apiserver" ] && [ -x "$1/kubectl" ]; }
@@ -70,37 +67,17 @@ build() {
     ) && holds_all "$1"
 }
 
-fetch_grants() {
-    file=config/crd/standard/gateway.networking.k8s.io_referencegrants.yaml
-    say "fetching the CustomResourceDefinition of ReferenceGrant"
-    fetch "https://github.com/kubernetes-sigs/gateway-api/raw/v$GATEWAY_API/$file" 20 "$1/referencegrants.yaml" && return
-    need_go || return 1
-    folder_of_module=$(cd "$work" && go mod download -json "sigs.k8s.io/gateway-api@v$GATEWAY_API" | sed -n 's/.*"Dir": "\(.*\)",.*/\1/p')
-    cp "$folder_of_module/$file" "$1/referencegrants.yaml" && chmod u+w "$1/referencegrants.yaml"
-}
-
-case ${1:-} in
-    reference-grants)
-        if [ ! -f "$grants" ]; then
-            prepare
-            [ -f "$grants" ] || into "${grants%/*}" fetch_grants || fail "the CustomResourceDefinition of ReferenceGrant cannot be had: either make
-           the site of Gateway API's releases reachable, or install Go $GO_AT_LEAST (https://go.dev/dl), or put the file there: $grants"
-        fi
-        echo "$grants" ;;
-    "")
-        if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
-            holds_all "$KUBEBUILDER_ASSETS" || fail "KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS does not hold etcd, kube-apiserver and kubectl"
-            echo "$KUBEBUILDER_ASSETS"
-            exit
-        fi
-        if ! holds_all "$programs"; then
-            prepare
-            holds_all "$programs" || into "$programs" download || into "$programs" build || fail "no Kubernetes API server for the tests. Any of these will do:
+if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
+    holds_all "$KUBEBUILDER_ASSETS" || fail "KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS does not hold etcd, kube-apiserver and kubectl"
+    echo "$KUBEBUILDER_ASSETS"
+    exit
+fi
+if ! holds_all "$programs"; then
+    prepare
+    holds_all "$programs" || into "$programs" download || into "$programs" build || fail "no Kubernetes API server for the tests. Any of these will do:
            1. KUBEBUILDER_ASSETS: a folder with etcd, kube-apiserver and kubectl, such as 'setup-envtest use -p path ${KUBERNETES%.*}' prints
            2. the same three programs in the cache: $programs
            3. the site of the envtest releases within reach, and curl: they are downloaded
            4. Go $GO_AT_LEAST or newer on the PATH (https://go.dev/dl), and Go's modules within reach: they are built"
-        fi
-        echo "$programs" ;;
-    *) fail "usage: hack/apiserver.sh [reference-grants]" ;;
-esac
+fi
+echo "$programs"

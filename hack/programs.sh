@@ -2,7 +2,7 @@
 # How the scripts that need a program have it: from the cache, downloaded, or built by Go. To be sourced from the project's folder, with `set -eu`;
 # `me` is the name that messages begin with, and that of the lock.
 #
-# shellcheck disable=SC2034 # used there
+# shellcheck disable=SC2034,SC2154 # used, and set, there
 #
 # shellcheck source=hack/packages.sh
 . hack/packages.sh

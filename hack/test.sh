@@ -4,7 +4,8 @@ set -eu
 cd "$(dirname "$0")/.."
 
 hack/apiserver.sh >/dev/null # before the tests, for it may have to be built
-hack/apiserver.sh reference-grants >/dev/null
+hack/foreign-crds.sh >/dev/null
+hack/helm.sh >/dev/null
 
 if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --locked

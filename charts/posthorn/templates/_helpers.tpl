@@ -57,21 +57,26 @@ buses:
 {{- if not .Values.redis.bundled.enabled }}{{ .Values.redis.external.tls.caSecret.name }}{{ end }}
 {{- end }}
 
-{{/* Environment that every role has: (list $ "ingest") */}}
-{{- define "posthorn.env" -}}
+{{/* Environment of a command that works with Redis as a role does: (list $ "ingest") */}}
+{{- define "posthorn.commandEnv" -}}
 {{- $root := index . 0 -}}
-{{- $role := index . 1 -}}
-{{- $own := index $root.Values $role -}}
+{{- $own := index $root.Values (index . 1) -}}
 - name: POSTHORN_REDIS_URL
   valueFrom: {secretKeyRef: {{ include "posthorn.redisSecret" . }}}
 {{- if include "posthorn.redisCA" $root }}
 - {name: POSTHORN_REDIS_CA, value: /etc/posthorn/redis-ca/ca.crt}
 {{- end }}
 - {name: POSTHORN_CONFIG, value: /etc/posthorn/posthorn.yaml}
-- {name: POSTHORN_ADMIN_LISTEN, value: {{ printf "%s:9090" $root.Values.listenAddress | quote }}}
 - {name: POSTHORN_LOG_FORMAT, value: {{ $root.Values.log.format }}}
 - {name: POSTHORN_LOG, value: {{ $own.log | default $root.Values.log.filter | quote }}}
-{{- with $own.extraEnv }}
+{{- end }}
+
+{{/* Environment that every role has: (list $ "ingest") */}}
+{{- define "posthorn.env" -}}
+{{- $root := index . 0 -}}
+{{- include "posthorn.commandEnv" . }}
+- {name: POSTHORN_ADMIN_LISTEN, value: {{ printf "%s:9090" $root.Values.listenAddress | quote }}}
+{{- with (index $root.Values (index . 1)).extraEnv }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
@@ -96,7 +101,7 @@ buses:
 {{- end }}
 {{- range .Values.busSecrets }}
 - name: bus-{{ . }}
-  secret: {secretName: {{ . }}, defaultMode: 0440}
+  secret: {secretName: {{ . }}}
 {{- end }}
 {{- end }}
 
