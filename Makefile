@@ -3,7 +3,7 @@
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run run-operator test test-valkey e2e check generate interop bench clean
+.PHONY: help install demo run run-operator test test-valkey e2e check generate interop alerts bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ generate: install ## Write the generated files again (CRD, ...)
 
 interop: install ## Send real payloads by the official SDKs and verify what arrives (needs Python, Node.js, network)
 	@hack/interop.sh
+
+alerts: ## Check the alerts by Prometheus' promtool (built by Go where there is none)
+	@hack/alerts.sh
 
 bench: install ## Measure it beside its ceilings (release build, ten minutes)
 	@hack/bench.sh

@@ -4,25 +4,27 @@ set -eu
 
 usage() {
     cat >&2 <<'TEXT'
-usage: uninstall.sh [--namespace NAME] [--release NAME] [--delete-destinations] [--force] [--delete-data]
+usage: uninstall.sh [--namespace NAME] [--release NAME] [--delete-destinations [--timeout TIME] [--force]] [--delete-data]
 
 Uninstalls the Helm release (default: posthorn in namespace posthorn-system), and what the operator made. While there are destinations it does
 nothing, unless it is told what is to become of them:
 
   --delete-destinations   deletes every EventDestination of the cluster, with the events that wait and the dead letters; then the definition too
-  --force                 takes the finalizer off those that are still there after a minute, for where no operator runs any more: what Redis holds of
-                          them stays there
+  --timeout TIME          how long to wait for that (15m)
+  --force                 takes the finalizer off those that are still there then, for where no operator runs any more: what Redis holds of them
+                          stays there
   --delete-data           deletes the volume of the bundled Redis
 TEXT
     exit 1
 }
 
-namespace=posthorn-system release=posthorn destinations=keep force=no data=keep
+namespace=posthorn-system release=posthorn destinations=keep patience=15m force=no data=keep
 while [ $# -gt 0 ]; do
     case $1 in
         --namespace) [ $# -gt 1 ] || usage; namespace=$2; shift ;;
         --release) [ $# -gt 1 ] || usage; release=$2; shift ;;
         --delete-destinations) destinations=delete ;;
+        --timeout) [ $# -gt 1 ] || usage; patience=$2; shift ;;
         --force) force=yes ;;
         --delete-data) data=delete ;;
         *) usage ;;
@@ -47,8 +49,6 @@ if [ -n "$found" ]; then
         exit 1
     fi
     say "Deleting destinations; one with deletionPolicy Drain is delivered first"
-    patience=15m
-    [ "$force" = no ] || patience=1m
     if ! kubectl delete "$crd" --all -A --timeout="$patience"; then
         [ "$force" = yes ] || { say "They are still there. Does the operator run? kubectl -n $namespace get deploy posthorn-operator; else say --force"; exit 1; }
         remaining | while read -r in name; do

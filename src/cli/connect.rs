@@ -72,6 +72,11 @@ impl Connection {
         Ok(bus)
     }
 
+    /// The name of the bus.
+    pub fn bus(&self) -> &str {
+        &self.bus
+    }
+
     /// The same for another bus, where one is named.
     pub fn on(self, bus: Option<String>) -> Connection {
         Connection { bus: bus.unwrap_or(self.bus), ..self }

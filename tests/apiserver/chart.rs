@@ -27,6 +27,16 @@ fn ok(cluster: &Cluster, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Runs `hack/uninstall.sh`, with kubectl and helm on the path.
+fn uninstall(cluster: &Cluster, args: &[&str]) -> Output {
+    let helm = script("hack/helm.sh", &[]);
+    let folders = [Path::new(&helm).parent().unwrap().to_owned(), script("hack/apiserver.sh", &[]).into()];
+    let path = std::env::split_paths(&std::env::var_os("PATH").unwrap()).collect::<Vec<_>>();
+    let path = std::env::join_paths(folders.into_iter().chain(path)).unwrap();
+    let mut command = Command::new(format!("{ROOT}/hack/uninstall.sh"));
+    command.args(args).env("KUBECONFIG", cluster.admin()).env("PATH", path).output().unwrap()
+}
+
 /// What `kubectl apply` says on standard error, where it must succeed.
 fn warnings(cluster: &Cluster, args: &[&str], stdin: &str) -> String {
     let args = [&["apply", "--dry-run=server", "--validate=strict"], args].concat();
@@ -108,4 +118,28 @@ async fn an_upgrade_keeps_the_password_and_an_uninstallation_the_destinations() 
     // what was kept does not stand in the way
     ok(&cluster, &["install", "posthorn", ".", "-n", NAMESPACE]);
     assert_ne!(password(), before, "a new installation makes a new one");
+}
+
+#[tokio::test]
+async fn the_script_uninstalls_in_order_and_leaves_nothing_hanging() {
+    let cluster = Cluster::bare().await;
+    ok(&cluster, &["install", "posthorn", ".", "-n", NAMESPACE, "--create-namespace"]);
+    cluster.until(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "eventdestinations.posthorn.dev"]).await;
+    cluster.create_namespace("shop");
+    cluster.until(&["apply", "-f", &format!("{ROOT}/manifests/samples/minimal.yaml")]).await;
+    // as an operator leaves it that is gone
+    let finalizer = r#"{"metadata": {"finalizers": ["posthorn.dev/delivery"]}}"#;
+    cluster.ok(&["patch", "eventdestination", "minimal", "-n", "shop", "--type=merge", "-p", finalizer]);
+    let made = "{apiVersion: v1, kind: Secret, metadata: {name: posthorn-pool-0, namespace: posthorn-system, labels: {app.kubernetes.io/managed-by: \
+                posthorn-operator}}}";
+    cluster.apply(made);
+
+    let refused = uninstall(&cluster, &[]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("shop minimal"), "{refused:?}");
+    assert_eq!(cluster.value(NAMESPACE, "deployment/posthorn-operator", "{.metadata.name}"), "posthorn-operator", "nothing was touched");
+    let done = uninstall(&cluster, &["--delete-destinations", "--timeout", "1s", "--force"]);
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(cluster.ok(&["get", "deployments,secrets,configmaps,leases", "-n", NAMESPACE, "-o", "name"]), "");
+    cluster.until(&["wait", "--for=delete", "--timeout=30s", "crd", "eventdestinations.posthorn.dev"]).await;
 }

@@ -22,8 +22,7 @@ pub async fn cluster() -> Cluster {
 fn render(templates: &[&str], values: &[&str]) -> String {
     let mut command = Command::new(script("hack/helm.sh", &[]));
     command.args(["template", "posthorn", concat!(env!("CARGO_MANIFEST_DIR"), "/charts/posthorn"), "-n", NAMESPACE]);
-    templates.iter().for_each(|template| drop(command.args(["-s", template])));
-    values.iter().for_each(|value| drop(command.args(["--set-json", value])));
+    command.args(templates.iter().flat_map(|template| ["-s", *template])).args(values.iter().flat_map(|value| ["--set-json", *value]));
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()

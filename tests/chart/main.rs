@@ -5,6 +5,7 @@
 
 mod copies;
 mod helm;
+mod monitoring;
 mod objects;
 mod pods;
 mod redis;

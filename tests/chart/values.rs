@@ -24,6 +24,8 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("redis.external.users.admin.urlSecret.name=x", &["/redis/external/users", "admin"]),
     ("redis.external.users.ingest.url=redis://x", &["/redis/external/users/ingest", "url"]),
     ("networkPolicy.ports={1}", &["/networkPolicy", "ports"]),
+    ("monitoring.enabled=true", &["/monitoring", "enabled"]),
+    ("monitoring.podMonitor.namespace=x", &["/monitoring/podMonitor", "namespace"]),
     ("crds.enabled=true", &["/crds", "enabled"]),
     ("buses.default.retension.age=1h", &["/buses/default", "retension"]),
     ("buses.default.durability.sync=Always", &["/buses/default/durability", "sync"]),
@@ -68,6 +70,9 @@ const REFUSED: &[(&str, &[&str])] = &[
         &["/buses/default/producers/0/rate", "requests"],
     ),
     ("buses.default.redis.url=redis://a,buses.default.redis.urlFile=b", &["/buses/default/redis"]),
+    ("monitoring.podMonitor.interval=often", &["/monitoring/podMonitor/interval", "pattern"]),
+    ("monitoring.prometheusRule.disabled={BacklogOld}", &["/monitoring/prometheusRule/disabled/0", "pattern"]),
+    ("monitoring.dashboard.labels.a=1", &["/monitoring/dashboard/labels/a", "string"]),
     ("test.type=x", &["/test", "type"]),
 ];
 
