@@ -12,6 +12,9 @@ RUSTDOCFLAGS="-D warnings" step cargo doc --locked --no-deps --quiet
 if cargo deny --version >/dev/null 2>&1; then
     step cargo deny --log-level error check bans licenses sources
 fi
+if command -v python3 >/dev/null 2>&1; then
+    step hack/concepts-svg.py --check
+fi
 if command -v shellcheck >/dev/null 2>&1; then
     step shellcheck hack/*.sh hack/*/*.sh .ci/run
 fi

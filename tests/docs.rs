@@ -10,6 +10,7 @@ use posthorn::api::not_yet::{self, Place};
 use posthorn::api::objects::Objects;
 use posthorn::cli::Cli;
 use posthorn::settings::Settings;
+use posthorn::worker::halt::HaltReason;
 use regex::Regex;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -35,10 +36,18 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every page of the root and of `docs/`.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// Every file below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    entries(folder).into_iter().flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// Every page of the root and below `docs/`.
 fn pages() -> Vec<Page> {
-    let files =
-        [root().to_owned(), root().join("docs")].into_iter().flat_map(|dir| dir.read_dir().unwrap().map(|entry| entry.unwrap().path()));
+    let files = entries(root()).into_iter().chain(files(&root().join("docs")));
     let mut pages: Vec<Page> = files
         .filter(|file| file.extension().is_some_and(|extension| extension == "md"))
         .map(|file| Page { path: file.strip_prefix(root()).unwrap().to_owned(), text: read(&file) })
@@ -131,7 +140,8 @@ fn every_yaml_block_can_be_used_as_it_stands() {
             wrong.extend(read.err().map(|error| format!("{}: {error}", block.place)));
         } else {
             manifests += 1;
-            wrong.extend(problems_of(&block.place, &block.text, Some(Place::Standalone)));
+            let place = if block.place.contains("-cluster.md") { Place::Cluster } else { Place::Standalone };
+            wrong.extend(problems_of(&block.place, &block.text, Some(place)));
         }
     }
     assert_eq!(wrong, Vec::<String>::new());
@@ -140,17 +150,8 @@ fn every_yaml_block_can_be_used_as_it_stands() {
 
 #[test]
 fn every_manifest_is_valid() {
-    let mut folders = vec![root().join("manifests")];
-    let mut wrong = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                folders.push(path);
-            } else if manifest::is_manifest(&path) {
-                wrong.extend(problems_of(&path.display().to_string(), &read(&path), None));
-            }
-        }
-    }
+    let manifests = files(&root().join("manifests")).into_iter().filter(|path| manifest::is_manifest(path));
+    let wrong: Vec<String> = manifests.flat_map(|path| problems_of(&path.display().to_string(), &read(&path), None)).collect();
     assert_eq!(wrong, Vec::<String>::new());
 }
 
@@ -175,10 +176,13 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// The words of each call of `posthorn` in a shell line, its own name first; variables before it are passed over.
+/// The words of each call of `posthorn` in a shell line, its own name first; variables before it are passed over, and the word SEQUENCE stands for
+/// one. As a plugin of kubectl, as the command of a pod and in a container it takes the same.
 fn calls(line: &str) -> Vec<Vec<String>> {
-    let start = Regex::new(r"(?:^|[|;&(] *)((?:[A-Z_]+=\S+ +)*)(posthorn(?: |$))").unwrap();
-    start.captures_iter(line).map(|found| words(&line[found.get(2).unwrap().start()..])).collect()
+    let before = r"^|[|;&(] *|kubectl +| -- +|^docker run .* |compose exec (?:-T )?posthorn ";
+    let start = Regex::new(&format!(r"(?:{before})((?:[A-Z_]+=\S+ +)*)(posthorn(?::\w+)?(?: |$))")).unwrap();
+    let call = |line: &str| words(line).into_iter().map(|word| if word == "SEQUENCE" { "1-0".to_owned() } else { word }).collect();
+    start.captures_iter(line).map(|found| call(&line[found.get(2).unwrap().start()..])).collect()
 }
 
 /// The lines that are typed: all of a script, those behind a prompt of a session; continued lines are joined.
@@ -240,6 +244,12 @@ fn calls_are_found_in_shell_lines() {
     assert_eq!(found("POSTHORN_LISTEN=0.0.0.0:1 posthorn standalone d > log"), ["posthorn·standalone·d"]);
     assert_eq!(found("tail -f a | posthorn send --file - | posthorn get"), ["posthorn·send·--file·-", "posthorn·get"]);
     assert_eq!(found(r#"posthorn send --data '{"a": "b c"}' --id "x y""#), [r#"posthorn·send·--data·{"a": "b c"}·--id·x y"#]);
+    assert_eq!(found("kubectl posthorn get -n shop > x"), ["posthorn·get·-n·shop"]);
+    assert_eq!(found("docker compose exec -T posthorn posthorn get -w"), ["posthorn·get·-w"]);
+    assert_eq!(found("docker run --rm -e POSTHORN_REDIS_URL posthorn:dev get"), ["posthorn:dev·get"]);
+    assert_eq!(found("kubectl posthorn dead list a -n shop"), ["posthorn·dead·list·a·-n·shop"]);
+    assert_eq!(found("kubectl create deployment a --image=b -- posthorn receiver"), ["posthorn·receiver"]);
+    assert_eq!(found("helm install posthorn charts/posthorn -n posthorn-system"), Vec::<String>::new());
     assert_eq!(found("cat posthorn.yaml; echo posthorn-attempt"), Vec::<String>::new());
 }
 
@@ -295,18 +305,74 @@ fn every_named_file_target_and_variable_is_there() {
 
 /// The text of everything in which a variable of the environment may be read.
 fn sources() -> String {
-    let mut folders = vec![root().join("src"), root().join("hack"), root().join("tests")];
-    let mut text = String::new();
-    while let Some(folder) = folders.pop() {
-        for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                text.push_str(&String::from_utf8_lossy(&std::fs::read(&path).unwrap()));
-            }
+    let files = ["src", "hack", "tests"].iter().flat_map(|folder| files(&root().join(folder)));
+    files.chain([root().join("compose.yaml")]).map(|path| String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned()).collect()
+}
+
+#[test]
+fn every_file_that_is_named_in_a_command_is_there() {
+    let folders: BTreeSet<String> = entries(root())
+        .into_iter()
+        .filter(|path| path.is_dir() && !path.ends_with("target"))
+        .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+        .collect();
+    let mut missing = Vec::new();
+    for block in pages().iter().flat_map(Page::blocks) {
+        for line in typed(&block) {
+            let paths = line.split_whitespace().filter(|word| word.split_once('/').is_some_and(|(first, _)| folders.contains(first)));
+            let gone = paths.filter(|path| !root().join(path).exists()).map(|path| format!("{}: {path}", block.place));
+            missing.extend(gone);
         }
     }
-    text
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+#[test]
+fn the_receivers_of_the_guide_are_the_files_that_are_tested() {
+    let page = Page { path: "docs/receivers.md".into(), text: read(&root().join("docs/receivers.md")) };
+    let blocks = page.blocks();
+    for (language, file) in [("python", "receiver.py"), ("javascript", "receiver.mjs"), ("go", "receiver.go")] {
+        let shown: Vec<&str> = blocks.iter().filter(|block| block.language == language).map(|block| block.text.as_str()).collect();
+        assert_eq!(shown, [read(&root().join("docs/receivers").join(file))], "docs/receivers.md shows another docs/receivers/{file}");
+    }
+}
+
+#[test]
+fn every_row_of_the_failure_semantics_names_its_tests() {
+    let text = read(&root().join("docs/failure-semantics.md"));
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---") && !line.ends_with("| shown by |"));
+    let shown = |row: &str| row.rsplit('|').nth(1).is_some_and(|cell| cell.contains("`tests/") || cell.contains("`src/"));
+    let unshown: Vec<&str> = rows.filter(|row| !shown(row)).collect();
+    assert_eq!(unshown, Vec::<&str>::new());
+    assert!(text.lines().filter(|line| shown(line)).count() > 40);
+}
+
+#[test]
+fn the_summary_names_every_page_once() {
+    let summary = read(&root().join("docs/SUMMARY.md"));
+    let link = Regex::new(r"\]\(([^)\s]+)\)").unwrap();
+    let mut named: Vec<String> = link.captures_iter(&summary).map(|found| found[1].to_owned()).collect();
+    let mut there: Vec<String> = entries(&root().join("docs"))
+        .iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+        .filter(|name| name != "SUMMARY.md")
+        .collect();
+    named.sort();
+    there.sort();
+    assert_eq!(named, there);
+}
+
+#[test]
+fn operations_say_what_to_do_about_every_status_word_and_halt() {
+    let operations = read(&root().join("docs/operations.md"));
+    let delivery = read(&root().join("docs/delivery.md"));
+    let (_, words) = delivery.split_once("## Status words").unwrap();
+    let row = Regex::new(r"(?m)^\| `(\w+)` \| (?:True|False|Unknown) \|").unwrap();
+    let words = row.captures_iter(words).map(|found| found[1].to_owned());
+    let halts = HaltReason::ALL.iter().map(|reason| reason.as_str().to_owned());
+    let unnamed: Vec<String> = words.chain(halts).filter(|word| !operations.contains(&format!("\n| `{word}`"))).collect();
+    assert_eq!(unnamed, Vec::<String>::new());
 }
 
 #[test]

@@ -125,6 +125,8 @@ pub struct IngestMetrics {
     pub connections: Gauge,
     /// Connections closed at once because their address had too many.
     pub connections_refused: Counter,
+    /// Connections on which no TLS was agreed.
+    pub handshakes_failed: Counter,
 }
 
 impl IngestMetrics {
@@ -134,6 +136,7 @@ impl IngestMetrics {
             duration: Histogram::new(exponential_buckets(0.000_5, 2.0, 15)),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
+            handshakes_failed: Counter::default(),
         };
         for result in IngestResult::ALL {
             drop(metrics.events.get_or_create(&ResultLabel { result }));
@@ -143,6 +146,8 @@ impl IngestMetrics {
         registry.register("ingest_connections", "Open connections", metrics.connections.clone());
         let help = "Connections closed at once because their address had too many";
         registry.register("ingest_connections_refused", help, metrics.connections_refused.clone());
+        let help = "Connections that ended before TLS was agreed on: too slow, not TLS, or the certificate was refused";
+        registry.register("ingest_tls_handshakes_failed", help, metrics.handshakes_failed.clone());
         metrics
     }
 

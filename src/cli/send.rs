@@ -14,6 +14,7 @@ use super::config::Config;
 use super::connect::Connection;
 use super::output::Format;
 use super::pace::{Pace, Rate};
+use super::plugin::Where;
 use super::progress::Progress;
 use super::setting::Time;
 use crate::settings::BusSettings;
@@ -22,7 +23,7 @@ use flags::EventFlags;
 use ingest::Ingest;
 use sender::Sender;
 use source::Source;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use totals::Totals;
 
@@ -40,6 +41,10 @@ A line of --file is one CloudEvent in JSON:
 
 An event that was sent before (same source and id, within the last ten minutes) is not stored again, so what was interrupted can be repeated.
 The exit status is 1 if an event was refused.";
+
+/// Said by the plugin of kubectl.
+const NOT_IN_POD: &str = "this runs in a pod, which has no files of yours: give them on standard input, `kubectl posthorn send --file - < FILE` or \
+                          `kubectl posthorn send --type TYPE --data-file - < FILE`";
 
 /// Largest event that any bus may allow; ingest knows what its own does.
 const MOST: u64 = 16 << 20;
@@ -96,6 +101,19 @@ async fn way(args: &Send) -> anyhow::Result<(Sender, BusSettings)> {
 }
 
 impl Send {
+    /// Where it runs as a plugin of kubectl.
+    pub fn runs(&self) -> Where {
+        if self.ingest.is_some() {
+            return Where::Here;
+        }
+        let of_here = |file: &Path| file != Path::new("-");
+        let (many, data) = (self.file.as_deref(), self.event.data_file());
+        if many.is_some_and(of_here) || data.is_some_and(of_here) {
+            return self.connection.runs(Where::Refused(NOT_IN_POD));
+        }
+        self.connection.runs(Where::Pod { stdin: many.is_some() || data.is_some(), namespace: false })
+    }
+
     /// Sends, and prints the totals; 1 if an event was refused.
     ///
     /// # Errors

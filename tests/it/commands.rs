@@ -5,6 +5,7 @@ mod dead;
 mod describe;
 mod documented;
 mod dry_run;
+mod plugin;
 mod tail;
 mod top;
 

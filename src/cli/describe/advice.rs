@@ -98,7 +98,7 @@ fn halted(name: &str, reason: &str, class: &str) -> String {
         "AddressDenied" => format!(
             "Its address is one that workers may not reach: correct spec.sink.http.uri, or have the admin allow it (--egress-allow). {again}"
         ),
-        "HaltedByReceiver" => format!("The receiver asked for it by the header posthorn-directive: ask those who run it. {again}"),
+        "AskedByReceiver" => format!("The receiver asked for it by the header posthorn-directive: ask those who run it. {again}"),
         _ => format!("{} {again}", cause(class)),
     }
 }
@@ -206,6 +206,7 @@ mod tests {
             (halted("DestinationFailing"), "in trouble"),
             (halted("EventsRefused"), "refuses every event"),
             (halted("AddressDenied"), "--egress-allow"),
+            (halted("AskedByReceiver"), "ask those who run it"),
             (halted("OfANewerVersion"), "posthorn retry"),
             (Snapshot { owned: false, ..running("Active", "") }, "is gone"),
             (Snapshot { routed: 1, ..Snapshot::default() }, "No worker has run it yet"),
