@@ -1,7 +1,7 @@
 //! The installation itself.
 
 use crate::support::scene::condition;
-use crate::support::tools::{helm, items, ok};
+use crate::support::tools::{helm, items, kubectl, ok};
 use crate::support::{PATIENCE, Scene, eventually_within, holds, release, settings};
 use std::time::Instant;
 
@@ -24,7 +24,10 @@ async fn every_role_is_ready_and_the_test_of_the_chart_passes() {
 #[ignore = "needs the installation that hack/e2e.sh makes"]
 async fn the_samples_are_accepted_or_told_what_they_lack() {
     let mut scene = Scene::of_samples();
-    ok(&["apply", "-k", SAMPLES]);
+    let applied = kubectl(&["apply", "-k", SAMPLES]);
+    // they bring their namespace with them, without the mark of what is made here
+    scene.mark();
+    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
     let judged = eventually_within(PATIENCE, "each sample is judged", async || {
         let samples = items(&["get", "evd", "-n", &scene.namespace]);
         let open = samples.iter().filter(|sample| condition(sample, "Accepted")["status"] == "Unknown" || condition(sample, "Accepted").is_null());

@@ -37,10 +37,16 @@ impl Scene {
 
     fn of_namespace(namespace: String, name: &str) -> Scene {
         ok(&["delete", "namespace", &namespace, "--ignore-not-found", "--timeout=120s"]);
-        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": {LABEL: "true"}}});
-        apply(&object.to_string());
+        ok(&["create", "namespace", &namespace]);
         let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-        Scene { source: format!("/{namespace}/{run}"), namespace, line: Line::begin(name) }
+        let scene = Scene { source: format!("/{namespace}/{run}"), namespace, line: Line::begin(name) };
+        scene.mark();
+        scene
+    }
+
+    /// Marks the namespace as one that was made here.
+    pub fn mark(&self) {
+        ok(&["label", "namespace", &self.namespace, &format!("{LABEL}=true"), "--overwrite"]);
     }
 
     /// A receiver.
