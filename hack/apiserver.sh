@@ -1,32 +1,21 @@
 #!/bin/sh
-# Prints the folder that holds a real etcd, kube-apiserver and kubectl for the tests. With `reference-grants`: prints the file that holds
-# Gateway API's CustomResourceDefinition of ReferenceGrant.
+# Prints the folder that holds a real etcd, kube-apiserver and kubectl for the tests.
 #
 # They are taken from KUBEBUILDER_ASSETS if that is set, else from the cache ($POSTHORN_CACHE, ~/.cache/posthorn). What the cache lacks
 # is downloaded once from the projects' own releases, else built once by Go from the modules of the same version (four minutes).
 set -eu
 cd "$(dirname "$0")/.."
 me=apiserver
-# shellcheck source=hack/packages.sh
-. hack/packages.sh
+# shellcheck source=hack/programs.sh
+. hack/programs.sh
 
 KUBERNETES=1.34.4
 ETCD=3.6.5
-GATEWAY_API=1.4.0
-GO_AT_LEAST=1.24 # what these modules ask for
 
-cache=${POSTHORN_CACHE:-$HOME/.cache/posthorn}
 programs=$cache/kubernetes-v$KUBERNETES
-grants=$cache/gateway-api-v$GATEWAY_API/referencegrants.yaml
-os=$(uname -s | tr '[:upper:]' '[:lower:]')
-case $(uname -m) in x86_64) arch=amd64 ;; aarch64) arch=arm64 ;; *) arch=$(uname -m) ;; esac
-PATH=$PATH:/usr/local/go/bin
 
 # holds_all FOLDER: whether all three programs are there
 holds_all() { [ -x "$1/etcd" ] && [ -x "$1/kube-apiserver" ] && [ -x "$1/kubectl" ]; }
-
-# fetch URL SECONDS FILE: from a site that may be out of reach, which must not take long to find out
-fetch() { have curl && curl -fsSL --proto '=https' --connect-timeout 5 --max-time "$2" -o "$3" "$1" 2>/dev/null; }
 
 sha512() {
     if have sha512sum; then sha512sum "$1"; else shasum -a 512 "$1"; fi | cut -d ' ' -f 1
@@ -58,43 +47,9 @@ download() {
     tar -C "$1" --strip-components 2 -xzf "$work/$archive" && holds_all "$1"
 }
 
-# The version of Go that this system's packages offer, so that nothing is installed in vain.
-go_offered() {
-    case $(manager) in
-        apt-get) apt-cache policy golang-go 2>/dev/null | sed -n 's/.*Candidate: [0-9]*:*\([0-9.]*\).*/\1/p' ;;
-        dnf) dnf -q info golang 2>/dev/null | sed -n 's/^Version *: //p' | tail -n 1 ;;
-        apk) apk policy go 2>/dev/null | sed -n 's/^  \([0-9.]*\).*/\1/p' | head -n 1 ;;
-        brew) echo "$GO_AT_LEAST" ;; # always the newest
-    esac
-}
-
-# Makes sure of a Go that is new enough, or that fetches a newer one by itself (1.21).
-need_go() {
-    if ! have go; then
-        offered=$(go_offered)
-        if ! at_least "${offered:-0}" "$GO_AT_LEAST"; then say "there is no Go on the PATH, and no package of Go $GO_AT_LEAST"; return 1; fi
-        (packages golang-go golang go go) || return 1
-    fi
-    version=$(go env GOVERSION) version=${version#go}
-    at_least "$version" 1.21 || { say "Go $version is too old to build it: $GO_AT_LEAST or newer is needed"; return 1; }
-    at_least "$version" "$GO_AT_LEAST" || export GOTOOLCHAIN=auto
-    export CGO_ENABLED=0 GOFLAGS=-mod=mod GOWORK=off
-}
-
-# module NAME REQUIRE: a module of our own to build in, and the folder to be in from then on
-module() {
-    mkdir -p "$work/$1" && cd "$work/$1" && printf 'module posthorn.dev/%s\n\ngo 1.24.0\n%s\n' "$1" "${2:+require $2}" >go.mod
-}
-
 # Kubernetes' module names its parts as v0.0.0 and replaces them by folders, which a module is published without.
 replace_parts() {
     awk -v version="v0.${KUBERNETES#1.}" '$2 == "v0.0.0" && !seen[$1]++ { print "replace " $1 " => " $1 " " version }' "$1"
-}
-
-# program FILE PACKAGE [LDFLAGS]
-program() {
-    say "building ${1##*/}"
-    go build -trimpath -ldflags "-s -w ${3:-}" -o "$1" "$2" >&2
 }
 
 # build FOLDER: each program from its Go module. Chained by &&, for within a condition the shell does not stop at an error.
@@ -112,55 +67,17 @@ build() {
     ) && holds_all "$1"
 }
 
-# into FOLDER COMMAND...: makes a folder of the cache by a command that is given a new one to fill; all of it or nothing
-into() {
-    folder=$1
-    shift
-    rm -rf "$folder.new" && mkdir -p "$folder.new"
-    if "$@" "$folder.new"; then rm -rf "$folder" && mv "$folder.new" "$folder"; else rm -rf "$folder.new"; return 1; fi
-}
-
-fetch_grants() {
-    file=config/crd/standard/gateway.networking.k8s.io_referencegrants.yaml
-    say "fetching the CustomResourceDefinition of ReferenceGrant"
-    fetch "https://github.com/kubernetes-sigs/gateway-api/raw/v$GATEWAY_API/$file" 20 "$1/referencegrants.yaml" && return
-    need_go || return 1
-    folder_of_module=$(cd "$work" && go mod download -json "sigs.k8s.io/gateway-api@v$GATEWAY_API" | sed -n 's/.*"Dir": "\(.*\)",.*/\1/p')
-    cp "$folder_of_module/$file" "$1/referencegrants.yaml" && chmod u+w "$1/referencegrants.yaml"
-}
-
-# One at a time, where the system has a lock for that; everything is made aside and moved, so that without one it is only made twice.
-prepare() {
-    mkdir -p "$cache"
-    exec 9>"$cache/apiserver.lock"
-    ! have flock || flock 9
-    work=$(mktemp -d "${TMPDIR:-/tmp}/posthorn-apiserver.XXXXXX")
-    trap 'rm -rf "$work"' EXIT
-    trap 'exit 130' INT TERM
-}
-
-case ${1:-} in
-    reference-grants)
-        if [ ! -f "$grants" ]; then
-            prepare
-            [ -f "$grants" ] || into "${grants%/*}" fetch_grants || fail "the CustomResourceDefinition of ReferenceGrant cannot be had: either make
-           the site of Gateway API's releases reachable, or install Go $GO_AT_LEAST (https://go.dev/dl), or put the file there: $grants"
-        fi
-        echo "$grants" ;;
-    "")
-        if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
-            holds_all "$KUBEBUILDER_ASSETS" || fail "KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS does not hold etcd, kube-apiserver and kubectl"
-            echo "$KUBEBUILDER_ASSETS"
-            exit
-        fi
-        if ! holds_all "$programs"; then
-            prepare
-            holds_all "$programs" || into "$programs" download || into "$programs" build || fail "no Kubernetes API server for the tests. Any of these will do:
+if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
+    holds_all "$KUBEBUILDER_ASSETS" || fail "KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS does not hold etcd, kube-apiserver and kubectl"
+    echo "$KUBEBUILDER_ASSETS"
+    exit
+fi
+if ! holds_all "$programs"; then
+    prepare
+    holds_all "$programs" || into "$programs" download || into "$programs" build || fail "no Kubernetes API server for the tests. Any of these will do:
            1. KUBEBUILDER_ASSETS: a folder with etcd, kube-apiserver and kubectl, such as 'setup-envtest use -p path ${KUBERNETES%.*}' prints
            2. the same three programs in the cache: $programs
            3. the site of the envtest releases within reach, and curl: they are downloaded
            4. Go $GO_AT_LEAST or newer on the PATH (https://go.dev/dl), and Go's modules within reach: they are built"
-        fi
-        echo "$programs" ;;
-    *) fail "usage: hack/apiserver.sh [reference-grants]" ;;
-esac
+fi
+echo "$programs"

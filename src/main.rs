@@ -1,13 +1,15 @@
 //! The `posthorn` binary: a TLS provider, the command line, an exit status.
 
-use clap::Parser;
-use posthorn::cli::Cli;
+use posthorn::cli::plugin;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // one provider for every client in the process, before anything may ask for it
     rustls::crypto::aws_lc_rs::default_provider().install_default().expect("nothing installed another one before");
-    let cli = Cli::parse();
+    let cli = match plugin::parse() {
+        Ok(cli) => cli,
+        Err(error) => return fail(&error),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),

@@ -138,7 +138,16 @@ pub struct BusSettings {
     /// Who may publish; empty for everyone who reaches the port.
     pub producers: Vec<Producer>,
     /// A Redis of its own; `None` for that of the installation.
-    pub redis: Option<RedisAddress>,
+    pub redis: Option<OwnRedis>,
+}
+
+/// The Redis of one bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnRedis {
+    /// Where it is.
+    pub address: RedisAddress,
+    /// File with the authorities (PEM) that certify it; `None` for those of the installation.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Where the Redis of a bus is.

@@ -133,6 +133,8 @@ fn every_yaml_block_can_be_used_as_it_stands() {
     for block in pages().iter().flat_map(Page::blocks).filter(|block| block.language == "yaml") {
         if block.text.starts_with("buses:") {
             wrong.extend(Settings::parse(&block.text, Path::new("")).err().map(|error| format!("{}: {error}", block.place)));
+        } else if block.text.starts_with("# values") {
+            // tests/chart/values.rs gives them to the chart
         } else if block.text.starts_with("# --worker-template") {
             let read = serde_saphyr::from_str::<PodTemplateSpec>(&block.text);
             wrong.extend(read.err().map(|error| format!("{}: {error}", block.place)));
@@ -174,10 +176,11 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// The words of each call of `posthorn` in a shell line, its own name first, also where kubectl calls it or it is the command of a container;
-/// variables before it are passed over, and the word SEQUENCE stands for one.
+/// The words of each call of `posthorn` in a shell line, its own name first; variables before it are passed over, and the word SEQUENCE stands for
+/// one. As a plugin of kubectl, as the command of a pod and in a container it takes the same.
 fn calls(line: &str) -> Vec<Vec<String>> {
-    let start = Regex::new(r"(?:^|[|;&(] *|kubectl +| -- +)((?:[A-Z_]+=\S+ +)*)(posthorn(?: |$))").unwrap();
+    let before = r"^|[|;&(] *|kubectl +| -- +|^docker run .* |compose exec (?:-T )?posthorn ";
+    let start = Regex::new(&format!(r"(?:{before})((?:[A-Z_]+=\S+ +)*)(posthorn(?::\w+)?(?: |$))")).unwrap();
     let call = |line: &str| words(line).into_iter().map(|word| if word == "SEQUENCE" { "1-0".to_owned() } else { word }).collect();
     start.captures_iter(line).map(|found| call(&line[found.get(2).unwrap().start()..])).collect()
 }
@@ -241,6 +244,9 @@ fn calls_are_found_in_shell_lines() {
     assert_eq!(found("POSTHORN_LISTEN=0.0.0.0:1 posthorn standalone d > log"), ["posthorn·standalone·d"]);
     assert_eq!(found("tail -f a | posthorn send --file - | posthorn get"), ["posthorn·send·--file·-", "posthorn·get"]);
     assert_eq!(found(r#"posthorn send --data '{"a": "b c"}' --id "x y""#), [r#"posthorn·send·--data·{"a": "b c"}·--id·x y"#]);
+    assert_eq!(found("kubectl posthorn get -n shop > x"), ["posthorn·get·-n·shop"]);
+    assert_eq!(found("docker compose exec -T posthorn posthorn get -w"), ["posthorn·get·-w"]);
+    assert_eq!(found("docker run --rm -e POSTHORN_REDIS_URL posthorn:dev get"), ["posthorn:dev·get"]);
     assert_eq!(found("kubectl posthorn dead list a -n shop"), ["posthorn·dead·list·a·-n·shop"]);
     assert_eq!(found("kubectl create deployment a --image=b -- posthorn receiver"), ["posthorn·receiver"]);
     assert_eq!(found("helm install posthorn charts/posthorn -n posthorn-system"), Vec::<String>::new());
@@ -300,7 +306,7 @@ fn every_named_file_target_and_variable_is_there() {
 /// The text of everything in which a variable of the environment may be read.
 fn sources() -> String {
     let files = ["src", "hack", "tests"].iter().flat_map(|folder| files(&root().join(folder)));
-    files.map(|path| String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned()).collect()
+    files.chain([root().join("compose.yaml")]).map(|path| String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned()).collect()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Every sample manifest is valid, and nothing of it is lost on its way through the real types.
 
 use posthorn::api::manifest::{self, Document};
+use posthorn::api::objects::Objects;
 use posthorn::api::{EventDestination, KIND, validate};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -13,11 +14,12 @@ fn samples() -> PathBuf {
 fn files() -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> =
         samples().read_dir().expect("the samples are there").map(|entry| entry.expect("it can be read").path()).collect();
-    files.retain(|file| file.file_name().is_some_and(|name| name != "kustomization.yaml"));
+    files.retain(|file| file.is_file() && file.file_name().is_some_and(|name| name != "kustomization.yaml"));
     files.sort();
     files
 }
 
+/// Every object, and what destinations need beside them.
 fn documents() -> Vec<Document> {
     let read = |file: PathBuf| {
         let text = std::fs::read_to_string(&file).expect("a sample can be read");
@@ -28,22 +30,38 @@ fn documents() -> Vec<Document> {
     files().into_iter().flat_map(read).collect()
 }
 
+fn destinations() -> Vec<Document> {
+    documents().into_iter().filter(|sample| sample.kind == KIND).collect()
+}
+
 #[test]
 fn every_sample_is_valid() {
     let problems: Vec<String> =
-        documents().iter().filter_map(|sample| sample.destination().err()).flatten().map(|problem| problem.to_string()).collect();
+        destinations().iter().filter_map(|sample| sample.destination().err()).flatten().map(|problem| problem.to_string()).collect();
     assert_eq!(problems, Vec::<String>::new());
-    assert!(documents().iter().all(|sample| sample.kind == KIND));
+    assert!(destinations().len() > 10);
+    let others = [KIND, "Namespace", "ResourceQuota", "Secret"];
+    assert!(documents().iter().all(|sample| others.contains(&sample.kind.as_str())));
 }
 
 #[test]
 fn every_sample_survives_the_types() {
-    for sample in documents() {
+    for sample in destinations() {
         let mut defaulted = sample.value().clone();
         assert_eq!(validate(&mut defaulted, None), [], "{}", sample.file);
         let typed: EventDestination = serde_json::from_value(defaulted.clone()).expect("a valid object has the type");
         let again: Value = serde_json::to_value(&typed).expect("the type is JSON");
         assert_eq!(again, defaulted, "{}", sample.file);
+    }
+}
+
+#[test]
+fn every_secret_opts_in() {
+    let mut objects = Objects::default();
+    for sample in documents() {
+        assert_eq!(objects.insert(&sample).expect("it can be read"), sample.kind == "Secret", "{}", sample.file);
+        let secret = objects.secret(&sample.namespace, &sample.name);
+        assert!(sample.kind != "Secret" || secret.is_some_and(|secret| secret.allowed), "{} {}", sample.file, sample.name);
     }
 }
 

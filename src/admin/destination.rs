@@ -1,7 +1,7 @@
 //! What is measured of one destination.
 
 use super::metrics::Seconds;
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -12,6 +12,47 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bounds of the latency histograms, seconds: from a healthy neighbour to a backlog of a day.
 const LATENCIES: [f64; 12] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0, 1_800.0, 14_400.0, 86_400.0];
+
+/// What a worker does with a destination, as it reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(missing_docs, reason = "each is a status word, see `docs/delivery.md`")]
+pub enum DeliveryState {
+    Idle,
+    Active,
+    RateLimited,
+    Retrying,
+    Halted,
+    Blocked,
+    KeyBacklogFull,
+    Suspended,
+}
+
+impl DeliveryState {
+    const ALL: [DeliveryState; 8] = [
+        DeliveryState::Idle,
+        DeliveryState::Active,
+        DeliveryState::RateLimited,
+        DeliveryState::Retrying,
+        DeliveryState::Halted,
+        DeliveryState::Blocked,
+        DeliveryState::KeyBacklogFull,
+        DeliveryState::Suspended,
+    ];
+
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeliveryState::Idle => "Idle",
+            DeliveryState::Active => "Active",
+            DeliveryState::RateLimited => "RateLimited",
+            DeliveryState::Retrying => "Retrying",
+            DeliveryState::Halted => "Halted",
+            DeliveryState::Blocked => "Blocked",
+            DeliveryState::KeyBacklogFull => "KeyBacklogFull",
+            DeliveryState::Suspended => "Suspended",
+        }
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -40,6 +81,19 @@ struct ReasonLabels {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    namespace: String,
+    destination: String,
+    state: DeliveryState,
+}
+
+impl StateLabels {
+    fn of(labels: &Labels, state: DeliveryState) -> StateLabels {
+        StateLabels { namespace: labels.namespace.clone(), destination: labels.destination.clone(), state }
+    }
+}
+
 type Latencies = Family<Labels, Histogram, fn() -> Histogram>;
 
 /// The handles of one destination. Cheap to clone.
@@ -49,6 +103,7 @@ pub struct DestinationMetrics {
     attempts: Family<AttemptLabels, Counter>,
     dead_lettered: Family<ReasonLabels, Counter>,
     seen: Arc<Mutex<Seen>>,
+    states: [Gauge; DeliveryState::ALL.len()],
     /// Events answered with 2xx.
     pub delivered: Counter,
     /// Events dropped by a limit or by `onExhausted: Drop`.
@@ -84,6 +139,13 @@ impl DestinationMetrics {
         self.attempts.get_or_create(&labels).inc();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.attempts.insert(labels);
+    }
+
+    /// Says what is done with it at present.
+    pub fn set_state(&self, present: DeliveryState) {
+        for (gauge, state) in self.states.iter().zip(DeliveryState::ALL) {
+            gauge.set((state == present).into());
+        }
     }
 
     /// Counts a dead letter; `reason` is the word of an enum.
@@ -137,6 +199,7 @@ pub(super) struct DestinationFamilies {
     dispatch_latency: Latencies,
     in_flight: Family<Labels, Gauge>,
     order_violations: Family<Labels, Counter>,
+    states: Family<StateLabels, Gauge>,
 }
 
 impl DestinationFamilies {
@@ -156,6 +219,7 @@ impl DestinationFamilies {
             dispatch_latency: latencies(),
             in_flight: Family::default(),
             order_violations: Family::default(),
+            states: Family::default(),
         }
     }
 
@@ -173,6 +237,7 @@ impl DestinationFamilies {
         registry.register("dispatch_latency_seconds", "From acceptance to the first attempt", families.dispatch_latency.clone());
         registry.register("in_flight", "Requests under way", families.in_flight.clone());
         registry.register("order_violations", "Deliveries out of order; must stay 0", families.order_violations.clone());
+        registry.register("delivery_state", "1 for what the worker does with it at present, 0 for all else", families.states.clone());
         families
     }
 
@@ -196,6 +261,7 @@ impl DestinationFamilies {
             attempts: self.attempts.clone(),
             dead_lettered: self.dead_lettered.clone(),
             seen: Arc::default(),
+            states: DeliveryState::ALL.map(|state| self.states.get_or_create_owned(&StateLabels::of(&labels, state))),
             delivered: self.delivered.get_or_create_owned(&labels),
             dropped: self.dropped.get_or_create_owned(&labels),
             backlog: self.backlog.get_or_create_owned(&labels),
@@ -235,11 +301,15 @@ impl DestinationFamilies {
         self.dispatch_latency.remove(labels);
         self.in_flight.remove(labels);
         self.order_violations.remove(labels);
+        for state in DeliveryState::ALL {
+            self.states.remove(&StateLabels::of(labels, state));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::admin::Metrics;
 
     #[test]
@@ -254,10 +324,16 @@ mod tests {
         }
         destination.attempt("failed", "Timeout");
         destination.dead_lettered("Timeout");
+        destination.set_state(DeliveryState::Active);
+        destination.set_state(DeliveryState::Halted);
         metrics.destination("shop", "billing").delivered.inc();
         let page = metrics.encode();
         assert!(page.contains("outcome=\"failed\",class=\"Timeout\"} 1"), "{page}");
         assert!(page.contains("posthorn_delivered_events_total{namespace=\"shop\",destination=\"billing\"} 1"), "{page}");
+        for (state, value) in [("Halted", 1), ("Active", 0), ("Suspended", 0)] {
+            let line = format!("posthorn_delivery_state{{namespace=\"shop\",destination=\"billing\",state=\"{state}\"}} {value}\n");
+            assert!(page.contains(&line), "{line}\n{page}");
+        }
         metrics.remove_destination("shop", "billing");
         assert!(!metrics.encode().contains("billing"));
     }

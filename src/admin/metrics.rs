@@ -5,6 +5,7 @@
 
 use super::destination::{DestinationFamilies, DestinationMetrics, RoutedMetrics};
 use crate::bus::counters;
+use crate::bus::safety::Memory;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, text};
 use prometheus_client::metrics::MetricType;
@@ -124,6 +125,8 @@ pub struct IngestMetrics {
     pub connections: Gauge,
     /// Connections closed at once because their address had too many.
     pub connections_refused: Counter,
+    /// Connections on which no TLS was agreed.
+    pub handshakes_failed: Counter,
 }
 
 impl IngestMetrics {
@@ -133,6 +136,7 @@ impl IngestMetrics {
             duration: Histogram::new(exponential_buckets(0.000_5, 2.0, 15)),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
+            handshakes_failed: Counter::default(),
         };
         for result in IngestResult::ALL {
             drop(metrics.events.get_or_create(&ResultLabel { result }));
@@ -142,6 +146,8 @@ impl IngestMetrics {
         registry.register("ingest_connections", "Open connections", metrics.connections.clone());
         let help = "Connections closed at once because their address had too many";
         registry.register("ingest_connections_refused", help, metrics.connections_refused.clone());
+        let help = "Connections that ended before TLS was agreed on: too slow, not TLS, or the certificate was refused";
+        registry.register("ingest_tls_handshakes_failed", help, metrics.handshakes_failed.clone());
         metrics
     }
 
@@ -196,8 +202,33 @@ pub struct RouterMetrics {
     pub lag: Seconds,
     /// Queues detached because they were at their quota or more than their share.
     pub detached: Counter,
+    leader: Gauge,
+    memory_used: Gauge<u64, AtomicU64>,
+    memory_max: Gauge<u64, AtomicU64>,
+    memory_watermark: Gauge<u64, AtomicU64>,
     /// What is counted of single destinations.
     pub destinations: RoutedMetrics,
+}
+
+impl RouterMetrics {
+    /// This router holds the lease of the bus.
+    pub fn lead(&self) {
+        self.leader.set(1);
+    }
+
+    /// Another one may lead, and tells how far it is; what was measured here would stand still.
+    pub fn stand_by(&self) {
+        self.leader.set(0);
+        self.lag.set(0.0);
+        self.memory(&Memory::default(), 0);
+    }
+
+    /// How full the Redis of the bus is; above `watermark` percent ingest refuses.
+    pub fn memory(&self, memory: &Memory, watermark: u8) {
+        self.memory_used.set(memory.used);
+        self.memory_max.set(memory.max);
+        self.memory_watermark.set(memory.share(watermark));
+    }
 }
 
 #[derive(Debug, Default)]
@@ -207,6 +238,10 @@ struct RouterFamilies {
     position: Family<BusLabel, Seconds>,
     lag: Family<BusLabel, Seconds>,
     detached: Family<BusLabel, Counter>,
+    leader: Family<BusLabel, Gauge>,
+    memory_used: Family<BusLabel, Gauge<u64, AtomicU64>>,
+    memory_max: Family<BusLabel, Gauge<u64, AtomicU64>>,
+    memory_watermark: Family<BusLabel, Gauge<u64, AtomicU64>>,
 }
 
 impl RouterFamilies {
@@ -217,6 +252,15 @@ impl RouterFamilies {
         registry.register("router_position_timestamp_seconds", "Ingest time of the last event routed", families.position.clone());
         registry.register("router_lag_seconds", "Age of the oldest event that is not routed yet", families.lag.clone());
         registry.register("router_detached_queues", "Queues detached for want of space", families.detached.clone());
+        registry.register("router_leader", "1 while this router holds the lease of the bus", families.leader.clone());
+        registry.register("redis_memory_used_bytes", "Memory that Redis uses of what it may use", families.memory_used.clone());
+        let help = "Memory that Redis may use: maxmemory, or 75 % of its machine's where it sets none";
+        registry.register("redis_memory_max_bytes", help, families.memory_max.clone());
+        registry.register(
+            "redis_memory_watermark_bytes",
+            "Used memory above which ingest refuses events",
+            families.memory_watermark.clone(),
+        );
         families
     }
 
@@ -228,6 +272,10 @@ impl RouterFamilies {
             position: self.position.get_or_create_owned(&label),
             lag: self.lag.get_or_create_owned(&label),
             detached: self.detached.get_or_create_owned(&label),
+            leader: self.leader.get_or_create_owned(&label),
+            memory_used: self.memory_used.get_or_create_owned(&label),
+            memory_max: self.memory_max.get_or_create_owned(&label),
+            memory_watermark: self.memory_watermark.get_or_create_owned(&label),
             destinations,
         }
     }
@@ -261,5 +309,30 @@ mod tests {
         assert!(page.contains("posthorn_redis_errors_total{class=\"Full\"} "), "{page}");
         assert!(page.contains("posthorn_redis_connections "), "{page}");
         assert!(page.contains("posthorn_router_lag_seconds{bus=\"default\"} 0"), "{page}");
+    }
+
+    #[test]
+    fn a_router_that_stands_by_tells_neither_lag_nor_memory() {
+        let metrics = Metrics::new();
+        let router = metrics.router("default");
+        router.lead();
+        router.lag.set(3.0);
+        router.memory(&Memory { used: 300, max: 1_000, assumed: false, expiring: 0 }, 85);
+        let told = |page: &str, values: [&str; 5]| {
+            let names = [
+                "router_leader",
+                "router_lag_seconds",
+                "redis_memory_used_bytes",
+                "redis_memory_max_bytes",
+                "redis_memory_watermark_bytes",
+            ];
+            for (name, value) in names.into_iter().zip(values) {
+                let line = format!("posthorn_{name}{{bus=\"default\"}} {value}");
+                assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+            }
+        };
+        told(&metrics.encode(), ["1", "3.0", "300", "1000", "850"]);
+        router.stand_by();
+        told(&metrics.encode(), ["0", "0.0", "0", "0", "0"]);
     }
 }

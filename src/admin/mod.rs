@@ -4,7 +4,7 @@ pub mod destination;
 pub mod metrics;
 pub mod readiness;
 
-pub use destination::DestinationMetrics;
+pub use destination::{DeliveryState, DestinationMetrics};
 pub use metrics::{IngestMetrics, IngestResult, Metrics, RouterMetrics};
 pub use readiness::{Gate, Readiness};
 

@@ -81,7 +81,7 @@ impl Link {
     async fn open(server: &Server, timeout: Duration) -> Result<Link, Error> {
         let Server { url, buses: _, demand } = server;
         let closed = CancellationToken::new();
-        let mut connection = connect(url, timeout, closed.clone()).await.map_err(|error| Error::Unavailable(error.to_string()))?;
+        let mut connection = connect(url, timeout, closed.clone()).await.map_err(|error| Error::Unavailable(url.explain(&error)))?;
         let wrong = |error: RedisError| Error::Unavailable(error.to_string());
         modern(&mut connection).await?;
         let history = primary(&mut connection).await?;

@@ -37,4 +37,4 @@ pub mod wake;
 
 pub use connection::{Error, Link, Supervisor};
 pub use servers::{Links, PerServer, Server, Servers};
-pub use url::{BadUrl, RedisUrl};
+pub use url::{BadAuthorities, BadUrl, RedisUrl};

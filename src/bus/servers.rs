@@ -2,8 +2,8 @@
 
 use super::connection::{Error, Supervisor};
 use super::safety::{self, Unsafe};
-use super::url::{BadUrl, RedisUrl};
-use crate::settings::{Fsync, RedisAddress, Settings};
+use super::url::{BadAuthorities, BadUrl, RedisUrl};
+use crate::settings::{Fsync, OwnRedis, RedisAddress, Settings};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,6 +67,20 @@ pub enum BadServer {
         /// Why not.
         source: BadUrl,
     },
+    /// The authorities cannot be had.
+    #[error("buses.{bus}.redis.caFile {source}")]
+    Authorities {
+        /// Name of the bus.
+        bus: String,
+        /// Why not.
+        source: BadAuthorities,
+    },
+    /// Nothing would be checked by them.
+    #[error("buses.{0}.redis.caFile is for rediss:// (TLS), and its address is none; write rediss://, or leave caFile out")]
+    NoTls(String),
+    /// Nothing would be checked by those of the installation.
+    #[error("--redis-ca is for rediss:// (TLS), and no address of Redis is one; write rediss://, or leave --redis-ca out")]
+    UnusedAuthorities,
 }
 
 impl From<RedisUrl> for Server {
@@ -85,15 +99,18 @@ impl Servers {
     /// The servers that hold the buses of the settings; `main` holds those that have none of their own.
     ///
     /// # Errors
-    /// If a file cannot be read, or an address is none.
+    /// If a file cannot be read, an address is none, or authorities are given where nothing is certified.
     pub fn new(main: &RedisUrl, settings: &Settings) -> Result<Servers, BadServer> {
         let mut servers = Servers { all: Vec::new(), of: BTreeMap::new() };
         for (bus, settings) in &settings.buses {
             let url = match &settings.redis {
                 None => main.clone(),
-                Some(address) => read(bus, address)?,
+                Some(redis) => own(bus, redis, main)?,
             };
             servers.add(bus, url);
+        }
+        if main.authorities().is_some() && !servers.iter().any(|server| server.url.is_tls()) {
+            return Err(BadServer::UnusedAuthorities);
         }
         Ok(servers)
     }
@@ -220,6 +237,18 @@ pub async fn require(servers: &Servers) -> Result<(), Unsafe> {
     }
 }
 
+/// The Redis of a bus. It is trusted by its own authorities, else by those of the installation.
+fn own(bus: &str, redis: &OwnRedis, main: &RedisUrl) -> Result<RedisUrl, BadServer> {
+    let url = read(bus, &redis.address)?;
+    if redis.ca_file.is_some() && !url.is_tls() {
+        return Err(BadServer::NoTls(bus.to_owned()));
+    }
+    match redis.ca_file.as_deref().or(main.authorities()) {
+        Some(file) => url.trusting(file).map_err(|source| BadServer::Authorities { bus: bus.to_owned(), source }),
+        None => Ok(url),
+    }
+}
+
 fn read(bus: &str, address: &RedisAddress) -> Result<RedisUrl, BadServer> {
     let text = match address {
         RedisAddress::Url(url) => url.clone(),
@@ -270,5 +299,24 @@ mod tests {
         assert!(wrong.contains("buses.orders.redis") && wrong.contains("redis://host:6379") && !wrong.contains("canary"), "{wrong}");
         let missing = told("buses: {orders: {redis: {urlFile: url}}}");
         assert!(missing.contains("buses.orders.redis.urlFile /nowhere/url"), "{missing}");
+        let missing = told("buses: {orders: {redis: {url: 'rediss://x', caFile: ca.pem}}}");
+        assert!(missing.contains("buses.orders.redis.caFile /nowhere/ca.pem: No such file"), "{missing}");
+        let plain = told("buses: {orders: {redis: {url: 'redis://x', caFile: ca.pem}}}");
+        assert!(plain.contains("buses.orders.redis.caFile is for rediss://"), "{plain}");
+    }
+
+    #[test]
+    fn a_bus_trusts_its_own_authorities_else_those_of_the_installation() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["main.pem", "own.pem"] {
+            let authority = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+            std::fs::write(dir.path().join(name), authority.cert.pem()).unwrap();
+        }
+        let main = "rediss://main".parse::<RedisUrl>().unwrap().trusting(&dir.path().join("main.pem")).unwrap();
+        let yaml = "buses: {a: {redis: {url: 'rediss://x', caFile: own.pem}}, b: {redis: {url: 'rediss://x'}}, c: }";
+        let servers = Servers::new(&main, &Settings::parse(yaml, dir.path()).unwrap()).unwrap();
+        let file = |bus| servers.of(bus).url.authorities().and_then(Path::file_name).unwrap().to_owned();
+        assert_eq!(["a", "b", "c"].map(file), ["own.pem", "main.pem", "main.pem"]);
+        assert_eq!(servers.iter().count(), 3, "who is trusted by others is another server");
     }
 }

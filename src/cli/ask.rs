@@ -2,6 +2,7 @@
 
 use super::connect::{Bus, Connection};
 use super::names::{Named, Target};
+use super::plugin::Where;
 use super::setting::Time;
 use crate::bus::routing::{self, Ask};
 use crate::bus::state::{self, Snapshot};
@@ -36,6 +37,11 @@ pub struct Asked {
 }
 
 impl Asking {
+    /// Where it runs as a plugin of kubectl.
+    pub fn runs(&self) -> Where {
+        self.connection.runs(Where::Pod { stdin: false, namespace: self.target.is_bare() })
+    }
+
     /// Finds the destination and how it does now.
     ///
     /// # Errors
@@ -51,7 +57,7 @@ impl Asking {
 
 impl Asked {
     /// Connection and bus.
-    pub fn place(&self) -> (&Link, &str) {
+    pub fn runs(&self) -> (&Link, &str) {
         (&self.link, &self.bus.name)
     }
 

@@ -7,6 +7,7 @@ mod tidiness;
 use super::config::Config;
 use super::connect::Connection;
 use super::output::{self, Format, ObjectFormat, harmless};
+use super::plugin::Where;
 use crate::bus::overview::overview;
 use crate::bus::{cursor, routing};
 use std::io::IsTerminal as _;
@@ -84,6 +85,11 @@ impl Finding {
 }
 
 impl Check {
+    /// Where it runs as a plugin of kubectl.
+    pub fn runs(&self) -> Where {
+        self.connection.runs(Where::Pod { stdin: false, namespace: false })
+    }
+
     /// Prints what was found; 1 if something fails.
     ///
     /// # Errors

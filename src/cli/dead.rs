@@ -9,6 +9,7 @@ mod show;
 use super::connect::Connection;
 use super::names::{Named, Target};
 use super::output::{self, ListFormat, ObjectFormat};
+use super::plugin::Where;
 use super::table::{Table, age};
 use crate::bus::dead_letters::{self, DeadLetter};
 use crate::bus::{Link, state};
@@ -78,6 +79,18 @@ struct Show {
 }
 
 impl Dead {
+    /// Where it runs as a plugin of kubectl.
+    pub fn runs(&self) -> Where {
+        match &self.command {
+            Command::List(List { target, connection, .. }) | Command::Show(Show { target, connection, .. }) => {
+                connection.runs(Where::Pod { stdin: false, namespace: target.is_bare() })
+            }
+            Command::Redrive(args) => args.runs(),
+            Command::Export(args) => args.runs(),
+            Command::Purge(args) => args.runs(),
+        }
+    }
+
     /// Does what was asked for.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod report;
 use super::connect::Connection;
 use super::names::Target;
 use super::output::{self, ObjectFormat};
+use super::plugin::Where;
 use crate::bus::dead_letters;
 use crate::bus::state::{self, Snapshot};
 use crate::bus::{self, Link};
@@ -51,6 +52,11 @@ struct Group {
 type Groups = BTreeMap<String, Group>;
 
 impl Describe {
+    /// Where it runs as a plugin of kubectl.
+    pub fn runs(&self) -> Where {
+        self.connection.runs(Where::Pod { stdin: false, namespace: self.target.is_bare() })
+    }
+
     /// Prints it.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use super::all::snapshots;
 use super::connect::{Bus, Connection};
 use super::names::{self, DEFAULT_NAMESPACE};
 use super::output::{self, ListFormat, ObjectFormat};
+use super::plugin::Where;
 use super::table::Table;
 use crate::bus::state::Snapshot;
 use crate::bus::{self, Link, routing};
@@ -85,6 +86,15 @@ impl Wanted {
 type Destinations = BTreeMap<String, Found>;
 
 impl Get {
+    /// Where it runs as a plugin of kubectl.
+    pub fn runs(&self) -> Where {
+        let bare = match &self.name {
+            Some(name) => names::is_bare(name, self.namespace.as_deref()),
+            None => self.namespace.is_none() && !self.all_namespaces,
+        };
+        self.connection.runs(Where::Pod { stdin: false, namespace: bare })
+    }
+
     /// Prints what there is, once or for ever.
     ///
     /// # Errors

@@ -3,10 +3,11 @@
 use super::role::{self, Role, RoleArgs};
 use super::setting::{Setting, Time};
 use crate::bus::append::Appender;
-use crate::ingest::{self, IngestConfig};
-use anyhow::Context as _;
+use crate::ingest::{self, IngestConfig, Tls, TlsFiles};
+use anyhow::{Context as _, bail};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -25,6 +26,8 @@ pub struct Ingest {
     /// Where events are taken [default: 127.0.0.1:8080]
     #[arg(long, env = "POSTHORN_LISTEN", value_name = "ADDR", default_value = "", hide_default_value = true)]
     listen: Setting<SocketAddr>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Most connections at once [default: 16384]
     #[arg(long, env = "POSTHORN_MAX_CONNECTIONS", value_name = "NUMBER", default_value = "", hide_default_value = true)]
     max_connections: Setting<NonZeroUsize>,
@@ -42,13 +45,39 @@ pub struct Ingest {
     grace_period: Setting<Time>,
 }
 
+/// The certificate that is presented to clients.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct TlsArgs {
+    /// Certificate for TLS, with those between it and its authority (PEM); read again when it changes [default: no TLS]
+    #[arg(long, env = "POSTHORN_TLS_CERT", value_name = "FILE", default_value = "", hide_default_value = true)]
+    tls_cert: Setting<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, env = "POSTHORN_TLS_KEY", value_name = "FILE", default_value = "", hide_default_value = true)]
+    tls_key: Setting<PathBuf>,
+}
+
+impl TlsArgs {
+    /// Reads the files, where they are named.
+    ///
+    /// # Errors
+    /// If only one is named, or they cannot be used.
+    pub(super) fn load(self) -> anyhow::Result<Option<Arc<Tls>>> {
+        match (self.tls_cert.0, self.tls_key.0) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => Ok(Some(Tls::load(TlsFiles { certificate, key }).context("--tls-cert, --tls-key")?)),
+            (Some(_), None) => bail!("--tls-cert needs --tls-key, the file with its private key"),
+            (None, Some(_)) => bail!("--tls-key needs --tls-cert, the file with the certificate"),
+        }
+    }
+}
+
 impl Ingest {
     /// Runs until SIGTERM or SIGINT.
     ///
     /// # Errors
     /// If it cannot start.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let config = self.config();
+        let config = IngestConfig { tls: self.tls.clone().load()?, ..self.config() };
         let address = self.listen.0.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
         let listener = ingest::listen(address).with_context(|| role::cannot_listen(address, "--listen"))?;
         let Some(role) = self.role.start("ingest").await? else { return Ok(ExitCode::SUCCESS) };
@@ -76,7 +105,7 @@ impl Ingest {
 async fn serve(role: &Role, config: IngestConfig, listener: TcpListener) -> anyhow::Result<()> {
     let appenders = role.servers.map(|server| Appender::start(server));
     let (metrics, readiness) = (Arc::clone(&role.admin.metrics), role.admin.readiness.clone());
-    tracing::info!(listen = %listener.local_addr()?, redis = %role.redis, "ingest is running");
+    tracing::info!(listen = %listener.local_addr()?, tls = config.tls.is_some(), redis = %role.redis, "ingest is running");
     ingest::serve(config, listener, Arc::clone(&role.settings), appenders, metrics, readiness, role.shutdown.clone()).await?;
     Ok(())
 }
@@ -103,5 +132,13 @@ mod tests {
         assert_eq!((chosen.max_connections, chosen.max_connections_per_address), (100, 75));
         assert_eq!(chosen.grace_period, Duration::from_secs(3));
         assert!(Command::try_parse_from(["ingest", "--max-connections", "0"]).is_err());
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_come_together() {
+        let refused = |args: &[&str]| Command::try_parse_from(args).unwrap().ingest.tls.load().unwrap_err().to_string();
+        assert!(refused(&["ingest", "--tls-cert", "a"]).contains("--tls-key"));
+        assert!(refused(&["ingest", "--tls-key", "a"]).contains("--tls-cert"));
+        assert!(Command::try_parse_from(["ingest", "--tls-key", "", "--tls-cert", ""]).unwrap().ingest.tls.load().unwrap().is_none());
     }
 }

@@ -13,10 +13,12 @@ pub mod dry_run;
 pub mod generate;
 pub mod get;
 pub mod ingest;
+pub mod man;
 pub mod names;
 pub mod operator;
 pub mod output;
 pub mod pace;
+pub mod plugin;
 pub mod progress;
 pub mod receiver;
 pub mod retry;
@@ -35,6 +37,7 @@ pub mod worker;
 
 use crate::telemetry::LogFormat;
 use clap::{Parser, Subcommand};
+use plugin::Where;
 use std::process::ExitCode;
 
 /// Delivers events to the places that EventDestinations name: durable, in order, at least once.
@@ -72,6 +75,7 @@ enum Command {
     Receiver(receiver::Args),
     Generate(generate::Generate),
     Completions(completions::Completions),
+    Man(man::Man),
 }
 
 impl Command {
@@ -85,6 +89,26 @@ impl Command {
 }
 
 impl Cli {
+    /// Where it runs as a plugin of kubectl.
+    fn runs(&self) -> Where {
+        match &self.command {
+            Command::Get(args) => args.runs(),
+            Command::Describe(args) => args.runs(),
+            Command::Check(args) => args.runs(),
+            Command::Top(args) => args.runs(),
+            Command::Tail(args) => args.runs(),
+            Command::Send(args) => args.runs(),
+            Command::Dead(args) => args.runs(),
+            Command::Retry(args) => args.runs(),
+            Command::Skip(args) => args.runs(),
+            // they work on files, or print what they know
+            Command::Validate(_) | Command::DryRun(_) | Command::Generate(_) | Command::Completions(_) | Command::Man(_) => Where::Here,
+            // in a cluster they are Deployments; who calls one wants it here
+            Command::Standalone(_) | Command::Ingest(_) | Command::Router(_) | Command::Worker(_) | Command::Operator(_) => Where::Here,
+            Command::Receiver(_) => Where::Here,
+        }
+    }
+
     /// Runs what was asked for; answers the exit status of the process.
     ///
     /// # Errors
@@ -112,6 +136,7 @@ impl Cli {
             Command::Receiver(args) => receiver::run(args).await,
             Command::Generate(args) => args.run().await,
             Command::Completions(args) => args.run(),
+            Command::Man(args) => args.run(),
         }
     }
 }

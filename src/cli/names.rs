@@ -31,6 +31,11 @@ pub struct Named {
 }
 
 impl Target {
+    /// Whether it says nothing of a namespace.
+    pub fn is_bare(&self) -> bool {
+        is_bare(&self.name, self.namespace.as_deref())
+    }
+
     /// Finds the destination.
     ///
     /// # Errors
@@ -50,6 +55,11 @@ pub fn resolve(names: &BTreeMap<String, String>, name: &str, namespace: Option<&
         Some(uid) => Ok(Named { full_name, uid: uid.clone() }),
         None => bail!("there is no destination {full_name}; {}", known(names)),
     }
+}
+
+/// Whether a name comes without a namespace.
+pub fn is_bare(name: &str, namespace: Option<&str>) -> bool {
+    namespace.is_none() && !name.contains('/')
 }
 
 fn full_name(name: &str, namespace: Option<&str>) -> anyhow::Result<String> {

@@ -2,6 +2,7 @@
 
 use super::ask::{Asked, Asking};
 use super::output;
+use super::plugin::Where;
 use crate::bus::routing::Ask;
 use crate::bus::state::{Head, Snapshot};
 use std::process::ExitCode;
@@ -19,6 +20,11 @@ pub struct Retry {
 }
 
 impl Retry {
+    /// Where it runs as a plugin of kubectl.
+    pub fn runs(&self) -> Where {
+        self.asking.runs()
+    }
+
     /// Asks the worker and says what came of it; 1 where there is no worker to ask.
     ///
     /// # Errors

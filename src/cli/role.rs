@@ -8,7 +8,7 @@ use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 use anyhow::Context as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -23,6 +23,9 @@ pub struct RoleArgs {
     /// Where Redis is: redis://host:6379, rediss://… (TLS) or unix:///path [default: redis://127.0.0.1:6379]
     #[arg(long, env = "POSTHORN_REDIS_URL", hide_env_values = true, value_name = "URL", default_value = "", hide_default_value = true)]
     redis: Setting<String>,
+    /// Authorities (PEM) that certify Redis where it is rediss://; no others are trusted then [default: the system's]
+    #[arg(long, env = "POSTHORN_REDIS_CA", value_name = "FILE", default_value = "", hide_default_value = true)]
+    redis_ca: Setting<PathBuf>,
     /// Settings of the buses (posthorn.yaml) [default: one bus, `default`]
     #[arg(long, env = "POSTHORN_CONFIG", value_name = "FILE", default_value = "", hide_default_value = true)]
     config: Setting<PathBuf>,
@@ -94,6 +97,7 @@ impl RoleArgs {
         demand: impl FnOnce(Servers, &Settings) -> Servers,
     ) -> anyhow::Result<Role> {
         let redis: RedisUrl = self.redis.0.as_deref().unwrap_or("redis://127.0.0.1:6379").parse().context("--redis")?;
+        let redis = trusting(redis, self.redis_ca.0.as_deref())?;
         let settings = Arc::new(self.config.0.as_deref().map(Settings::read).transpose()?.unwrap_or_default());
         let servers = demand(Servers::new(&redis, &settings)?, &settings);
         let shutdown = Shutdown::on_signals().context("signal handlers cannot be installed")?;
@@ -136,6 +140,14 @@ impl TokenArgs {
             Some(directory) => Ok(Arc::new(Tokens::open(directory)?)),
             None => Ok(Arc::new(Tokens::in_memory())),
         }
+    }
+}
+
+/// An address of Redis, with the authorities of `--redis-ca`.
+pub(super) fn trusting(redis: RedisUrl, authorities: Option<&Path>) -> anyhow::Result<RedisUrl> {
+    match authorities {
+        Some(file) => redis.trusting(file).context("--redis-ca"),
+        None => Ok(redis),
     }
 }
 

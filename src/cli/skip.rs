@@ -2,6 +2,7 @@
 
 use super::ask::{Asked, Asking};
 use super::output;
+use super::plugin::Where;
 use crate::bus::routing::Ask;
 use crate::bus::skip::{self, Skipped};
 use crate::bus::state::Snapshot;
@@ -28,6 +29,11 @@ pub struct Skip {
 }
 
 impl Skip {
+    /// Where it runs as a plugin of kubectl.
+    pub fn runs(&self) -> Where {
+        self.asking.runs()
+    }
+
     /// Asks the worker, or does it itself where there is none, and says what came of it; 1 if the event still waits.
     ///
     /// # Errors
@@ -56,7 +62,7 @@ impl Skip {
         if asked.before.owned {
             return Ok(None);
         }
-        let (link, bus) = asked.place();
+        let (link, bus) = asked.runs();
         match skip::without_worker(link, bus, &asked.named.uid, self.sequence).await? {
             Skipped::Done => Ok(Some(asked.now().await?)),
             Skipped::Busy => Ok(None),

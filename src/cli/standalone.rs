@@ -1,5 +1,6 @@
 //! `posthorn standalone DIR`: everything in one process, from a folder of destinations.
 
+use super::ingest::TlsArgs;
 use super::setting::{Bytes, Setting, Time};
 use crate::shutdown::Shutdown;
 use crate::standalone::server::ServerOptions;
@@ -31,6 +32,8 @@ pub struct Args {
     /// Where events are taken [default: 127.0.0.1:8080]
     #[arg(long, env = "POSTHORN_LISTEN", value_name = "ADDR", default_value = "", hide_default_value = true)]
     listen: Setting<SocketAddr>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Where /livez, /readyz and /metrics are [default: 127.0.0.1:9090]
     #[arg(long, env = "POSTHORN_ADMIN_LISTEN", value_name = "ADDR", default_value = "", hide_default_value = true)]
     admin_listen: Setting<SocketAddr>,
@@ -40,6 +43,9 @@ pub struct Args {
     /// A Redis to use instead of a private one (redis://host:6379, rediss://…, unix:///path)
     #[arg(long, env = "POSTHORN_REDIS_URL", hide_env_values = true, value_name = "URL", default_value = "", hide_default_value = true)]
     redis: Setting<String>,
+    /// Authorities (PEM) that certify that Redis where it is rediss://; no others are trusted then [default: the system's]
+    #[arg(long, env = "POSTHORN_REDIS_CA", value_name = "FILE", default_value = "", hide_default_value = true)]
+    redis_ca: Setting<PathBuf>,
     /// The redis-server or valkey-server to start [default: the first on the PATH that is new enough]
     #[arg(long, env = "POSTHORN_REDIS_SERVER", value_name = "FILE", default_value = "", hide_default_value = true)]
     redis_server: Setting<PathBuf>,
@@ -81,10 +87,12 @@ impl Args {
         };
         Ok(Options {
             folder: self.folder,
+            tls: self.tls.load()?,
             listen: self.listen.0.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
             admin_listen: self.admin_listen.0.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090))),
             data_dir,
             redis: self.redis.0.map(|url| url.parse()).transpose().context("--redis")?,
+            redis_ca: self.redis_ca.0,
             server: ServerOptions { program: self.redis_server.0, max_memory: self.max_memory.0.map(|bytes| bytes.0) },
             unsafe_storage: self.unsafe_storage,
             halt_probe: self.halt_probe.0.map_or(DEFAULT_PROBE, |time| time.0),
@@ -95,7 +103,8 @@ impl Args {
 
 /// What a person who has just started it wants to know.
 fn welcome(started: &Started) -> String {
-    let Started { listen, admin_listen, folder, data_dir, redis, destinations } = started;
+    let Started { listen, tls, admin_listen, folder, data_dir, redis, destinations } = started;
+    let (scheme, trust) = if *tls { ("https", " --cacert AUTHORITY") } else { ("http", "") };
     let flag = if data_dir::default_path().is_ok_and(|default| default == *data_dir) {
         String::new()
     } else {
@@ -103,13 +112,13 @@ fn welcome(started: &Started) -> String {
     };
     format!(
         "Posthorn runs.\n\n\
-         \x20 events      POST http://{listen}/\n\
+         \x20 events      POST {scheme}://{listen}/\n\
          \x20 folder      {} ({destinations} destinations)\n\
          \x20 data        {}\n\
          \x20 redis       {redis}\n\
          \x20 health      http://{admin_listen}/readyz, /metrics\n\n\
          Try, in another terminal:\n\n\
-         \x20 curl -i http://{listen}/ -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-source: /me' -H 'ce-type: com.example.hello' \\\n\
+         \x20 curl -i{trust} {scheme}://{listen}/ -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-source: /me' -H 'ce-type: com.example.hello' \\\n\
          \x20      -H 'content-type: application/json' -d '{{\"hello\":\"world\"}}'\n\
          \x20 posthorn get -w{flag}\n\n\
          Ctrl-C ends it; what waits is kept.",

@@ -5,6 +5,7 @@ mod pattern;
 use super::connect::{Bus, Connection};
 use super::names;
 use super::output::{self, Format, harmless};
+use super::plugin::Where;
 use super::table::Table;
 use super::when::When;
 use crate::bus::entry::Entry;
@@ -49,6 +50,9 @@ pub struct Tail {
     /// Only events that this destination wants: NAME or NAMESPACE/NAME
     #[arg(long, value_name = "NAME")]
     r#for: Option<String>,
+    /// Namespace of that destination [default: default]
+    #[arg(long, short, value_name = "NAMESPACE", requires = "for")]
+    namespace: Option<String>,
     /// End after so many events
     #[arg(long, value_name = "N")]
     count: Option<u64>,
@@ -74,6 +78,12 @@ struct Printer {
 }
 
 impl Tail {
+    /// Where it runs as a plugin of kubectl.
+    pub fn runs(&self) -> Where {
+        let bare = self.r#for.as_ref().is_some_and(|name| names::is_bare(name, self.namespace.as_deref()));
+        self.connection.runs(Where::Pod { stdin: false, namespace: bare })
+    }
+
     /// Prints events until Ctrl-C.
     ///
     /// # Errors
@@ -96,7 +106,7 @@ impl Tail {
     async fn wanted(&self, link: &Link, bus: &str) -> anyhow::Result<Wanted> {
         let mut filters: Vec<Filter> = self.filter.iter().map(Pattern::filter).collect();
         let Some(name) = &self.r#for else { return Ok(Wanted { filters: Filters::compile(&filters)?, uid: None }) };
-        let named = names::resolve(&routing::names(link, bus).await?, name, None)?;
+        let named = names::resolve(&routing::names(link, bus).await?, name, self.namespace.as_deref())?;
         let route = routing::routes(link, bus).await?.remove(&named.uid);
         let route =
             route.with_context(|| format!("what Redis holds of {} cannot be read; it was written by another version", named.full_name))?;

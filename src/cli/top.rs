@@ -5,6 +5,7 @@ mod screen;
 
 use super::connect::{Bus, Connection};
 use super::output::{self, Format};
+use super::plugin::Where;
 use super::setting::Time;
 use sample::{Rates, Sample};
 use screen::{Screen, frame};
@@ -42,6 +43,11 @@ pub struct Top {
 }
 
 impl Top {
+    /// Where it runs as a plugin of kubectl.
+    pub fn runs(&self) -> Where {
+        self.connection.runs(Where::Pod { stdin: false, namespace: false })
+    }
+
     /// Shows it until q, Ctrl-C or the last table.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Generated files as values: one function makes them, `posthorn generate` writes them, a test compares them.
 
+mod chart;
 pub mod rbac;
 mod reference;
 
@@ -24,6 +25,9 @@ const CRD_FILE: &str = "eventdestinations.posthorn.dev.yaml";
 pub fn artifacts() -> Vec<Artifact> {
     let artifact = |path, text: String| Artifact { path, bytes: text.into_bytes() };
     vec![
+        artifact("charts/posthorn/README.md", chart::markdown()),
+        artifact("charts/posthorn/templates/crd.yaml", chart::crd(&crd::crd_json())),
+        artifact("charts/posthorn/templates/rbac.yaml", chart::rbac()),
         artifact("crds/eventdestinations.posthorn.dev.yaml", crd_yaml()),
         artifact("crds/kustomization.yaml", kustomization()),
         artifact("docs/eventdestination.md", reference::markdown()),

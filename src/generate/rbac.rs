@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 
 const API: &str = "rbac.authorization.k8s.io";
+const GROUP: &str = "posthorn.dev";
 
 /// Every object, for a release namespace.
 pub fn objects(namespace: &str) -> Vec<Value> {
@@ -17,7 +18,20 @@ pub fn objects(namespace: &str) -> Vec<Value> {
         object("ClusterRoleBinding", ADDRESSABLES, None, bound("ClusterRole", ADDRESSABLES, namespace)),
         object("Role", OPERATOR, Some(namespace), json!({"rules": rules(Scope::Release)})),
         object("RoleBinding", OPERATOR, Some(namespace), bound("Role", OPERATOR, namespace)),
+        for_people("view", &["eventdestinations", "eventdestinations/status"], &["get", "list", "watch"], &["view", "edit", "admin"]),
+        for_people("edit", &["eventdestinations"], &["create", "update", "patch", "delete", "deletecollection"], &["edit", "admin"]),
     ]
+}
+
+/// What people may do who have one of Kubernetes' own roles in a namespace: the API server's controllers add these rules to it. The status is the
+/// operator's to write.
+fn for_people(name: &str, resources: &[&str], verbs: &[&str], roles: &[&str]) -> Value {
+    let rules = json!({"rules": [{"apiGroups": [GROUP], "resources": resources, "verbs": verbs}]});
+    let mut role = object("ClusterRole", &format!("posthorn-{name}"), None, rules);
+    for to in roles {
+        role["metadata"]["labels"][format!("{API}/aggregate-to-{to}")] = "true".into();
+    }
+    role
 }
 
 fn account(name: &str, namespace: &str, token: bool) -> Value {
@@ -108,6 +122,14 @@ rules:
 Without it the destination has the condition Resolved False, reason `RefForbidden`.
 ";
 
+const PEOPLE: &str = "
+## People
+
+Who has one of Kubernetes' own roles in a namespace (`view`, `edit`, `admin`) needs no other one: `posthorn-view` is added to all three by aggregation and
+lets them read destinations with their status; `posthorn-edit` is added to `edit` and `admin` and lets them create, change and delete destinations, but not write
+the status. Who may create a destination can send events anywhere that the policy of [egress](chart.md) allows, and use the Secrets of the namespace that opt in.
+";
+
 /// `docs/rbac.md`.
 pub(super) fn markdown() -> String {
     let mut page =
@@ -120,6 +142,7 @@ pub(super) fn markdown() -> String {
         RULES.iter().filter(|rule| rule.scope == scope).for_each(|rule| row(&mut page, rule));
     }
     page.push_str(ADDRESSABLE);
+    page.push_str(PEOPLE);
     page
 }
 
@@ -173,6 +196,16 @@ mod tests {
         let selectors = role.aggregation_rule.unwrap().cluster_role_selectors.unwrap();
         let label = selectors[0].match_labels.clone().unwrap();
         assert_eq!(label.get("duck.knative.dev/addressable").map(String::as_str), Some("true"));
+    }
+
+    #[test]
+    fn people_who_may_edit_may_not_write_the_status() {
+        let edit: ClusterRole = found("ClusterRole", "posthorn-edit");
+        let rules = edit.rules.unwrap();
+        assert_eq!((rules.len(), rules[0].resources.as_deref()), (1, Some(["eventdestinations".to_owned()].as_slice())));
+        let labels = edit.metadata.labels.unwrap();
+        let to: Vec<&str> = labels.keys().filter_map(|label| label.strip_prefix("rbac.authorization.k8s.io/aggregate-to-")).collect();
+        assert_eq!(to, ["admin", "edit"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::Ingest;
 use super::addresses::Addresses;
-use super::connection::{self, Slot};
+use super::connection::{self, Serving, Slot};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Throttle;
 use std::io::{self, ErrorKind};
@@ -35,7 +35,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub(super) async fn run(listener: &TcpListener, ingest: &Arc<Ingest>, shutdown: &Shutdown) {
     let places = Arc::new(Semaphore::new(ingest.config.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     let addresses = Addresses::new(ingest.config.max_connections_per_address.max(1));
-    let server = Arc::new(connection::server());
+    let serving = Serving::new(ingest, shutdown);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -49,8 +49,7 @@ pub(super) async fn run(listener: &TcpListener, ingest: &Arc<Ingest>, shutdown: 
                     continue;
                 };
                 let slot = Slot::new(place, address, &ingest.metrics);
-                let task = connection::serve(stream, slot, Arc::clone(&server), Arc::clone(ingest), shutdown.clone());
-                drop(ingest.tasks.spawn(task));
+                drop(ingest.tasks.spawn(connection::serve(stream, slot, Arc::clone(&serving))));
             }
             Err(error) => recover(&error, shutdown).await,
         }

@@ -2,7 +2,7 @@
 
 use super::addresses::Place;
 use super::pace::{Pace, PacedStream, Phase, Timeouts};
-use super::{Ingest, handler};
+use super::{Ingest, Tls, handler, tls};
 use crate::admin::Metrics;
 use crate::shutdown::Shutdown;
 use hyper::service::service_fn;
@@ -11,10 +11,11 @@ use hyper_util::server::conn::auto::Builder;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 
 /// Most bytes of a head. Above the 64 KiB that attributes may have, so that those are refused by name.
 const HEAD_BYTES: u32 = 128 << 10;
@@ -51,7 +52,7 @@ impl Drop for Slot {
 }
 
 /// HTTP/1.1 and HTTP/2 by prior knowledge, bounded. The deadlines are [`Pace`]'s.
-pub(super) fn server() -> Builder<TokioExecutor> {
+fn server() -> Builder<TokioExecutor> {
     let mut server = Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(None).max_headers(HEAD_FIELDS).max_buf_size(HEAD_BYTES as usize);
     server
@@ -64,19 +65,48 @@ pub(super) fn server() -> Builder<TokioExecutor> {
     server
 }
 
+/// What every connection is served with.
+pub(super) struct Serving {
+    http: Builder<TokioExecutor>,
+    tls: Option<TlsAcceptor>,
+    ingest: Arc<Ingest>,
+    shutdown: Shutdown,
+}
+
+impl Serving {
+    pub(super) fn new(ingest: &Arc<Ingest>, shutdown: &Shutdown) -> Arc<Serving> {
+        let tls = ingest.config.tls.as_ref().map(Tls::acceptor);
+        Arc::new(Serving { http: server(), tls, ingest: Arc::clone(ingest), shutdown: shutdown.clone() })
+    }
+}
+
 /// Serves one connection to its end.
-pub(super) async fn serve(stream: TcpStream, slot: Slot, server: Arc<Builder<TokioExecutor>>, ingest: Arc<Ingest>, shutdown: Shutdown) {
+pub(super) async fn serve(stream: TcpStream, slot: Slot, serving: Arc<Serving>) {
     let _ = stream.set_nodelay(true);
-    let pace = Pace::new(timeouts(&ingest));
+    match &serving.tls {
+        None => talk(stream, &serving).await,
+        Some(acceptor) => match tls::handshake(acceptor, stream, &serving.ingest.config, &serving.shutdown).await {
+            Ok(Some(stream)) => talk(stream, &serving).await,
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(%error, "no TLS was agreed on");
+                serving.ingest.metrics.ingest.handshakes_failed.inc();
+            }
+        },
+    }
+    drop(slot);
+}
+
+async fn talk<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, serving: &Serving) {
+    let pace = Pace::new(timeouts(&serving.ingest));
     let (back, mut returned) = oneshot::channel();
     let socket = PacedStream::new(stream, Arc::clone(&pace), back);
-    drive(socket, &pace, &server, ingest, &shutdown).await;
+    drive(socket, &pace, serving).await;
     if pace.lingers()
         && let Ok(stream) = returned.try_recv()
     {
         linger(stream).await;
     }
-    drop(slot);
 }
 
 fn timeouts(ingest: &Ingest) -> Timeouts {
@@ -84,12 +114,12 @@ fn timeouts(ingest: &Ingest) -> Timeouts {
     Timeouts { first_byte: config.first_byte_timeout, head: config.header_timeout, idle: config.idle_timeout }
 }
 
-async fn drive(socket: PacedStream, pace: &Arc<Pace>, server: &Builder<TokioExecutor>, ingest: Arc<Ingest>, shutdown: &Shutdown) {
+async fn drive<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(socket: PacedStream<S>, pace: &Arc<Pace>, serving: &Serving) {
     let service = service_fn(|request| {
-        let (ingest, pace) = (Arc::clone(&ingest), Arc::clone(pace));
+        let (ingest, pace) = (Arc::clone(&serving.ingest), Arc::clone(pace));
         async move { Ok::<_, Infallible>(handler::handle(ingest, pace, request).await) }
     });
-    let mut connection = std::pin::pin!(server.serve_connection(socket, service));
+    let mut connection = std::pin::pin!(serving.http.serve_connection(socket, service));
     let mut draining = false;
     let mut end: Option<Instant> = None;
     loop {
@@ -102,7 +132,7 @@ async fn drive(socket: PacedStream, pace: &Arc<Pace>, server: &Builder<TokioExec
                 connection.as_mut().graceful_shutdown();
                 end = Some(Instant::now() + CLOSING);
             }
-            () = shutdown.begun(), if !draining => {
+            () = serving.shutdown.begun(), if !draining => {
                 connection.as_mut().graceful_shutdown();
                 draining = true;
             }
@@ -119,7 +149,7 @@ async fn until(end: Option<Instant>) {
 }
 
 /// Closing a socket with unread bytes sends a reset, which can overtake the response: read a little first.
-async fn linger(mut stream: TcpStream) {
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let mut scrap = vec![0; 16 << 10];
     let mut read = 0;
     let rest = async {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! * `POST /v1/buses/{bus}/events` takes binary, structured and batched mode; `POST /` is the same for the bus `default`.
-//! * HTTP/1.1, and HTTP/2 by prior knowledge. No TLS: that is for what stands in front.
+//! * HTTP/1.1, and HTTP/2 by prior knowledge; the same by TLS, where a certificate is given.
 //! * A connection that is silent or slow is closed by a deadline of its own (`pace`, `body`); none of them is `accept`'s business.
 //! * An append that was begun is never cancelled by its client: it goes on in a task of its own.
 
@@ -23,9 +23,11 @@ mod problem;
 mod rate;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use accept::listen;
 pub use access::CredentialError;
+pub use tls::{Tls, TlsError, TlsFiles};
 
 use crate::admin::{Gate, Metrics, Readiness};
 use crate::bus::append::Appenders;
@@ -41,13 +43,17 @@ use tokio_util::task::TaskTracker;
 /// How often readiness looks at Redis.
 const REDIS_CHECK: Duration = Duration::from_millis(250);
 
-/// The bounds of ingest.
+/// How ingest serves, and its bounds.
 #[derive(Clone, Debug)]
 pub struct IngestConfig {
     /// Most connections at once; more wait in the kernel's queue. Default 16,384.
     pub max_connections: usize,
     /// Most connections of one address (IPv6: of one /64); more are closed at once. Default three quarters of all.
     pub max_connections_per_address: usize,
+    /// What is presented to clients; `None` for no TLS, which is the default.
+    pub tls: Option<Arc<Tls>>,
+    /// For the handshake of TLS. Default 5 s.
+    pub handshake_timeout: Duration,
     /// For the first byte on a connection. Default 5 s.
     pub first_byte_timeout: Duration,
     /// For the head of a request, from its first byte. Default 10 s.
@@ -73,6 +79,8 @@ impl Default for IngestConfig {
         IngestConfig {
             max_connections: 16_384,
             max_connections_per_address: 12_288,
+            tls: None,
+            handshake_timeout: Duration::from_secs(5),
             first_byte_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
@@ -117,6 +125,9 @@ pub async fn serve(
     let mut beside = JoinSet::new();
     beside.spawn(watch_redis(appenders.clone(), readiness.gate("redis")));
     beside.spawn(Arc::clone(&access).keep_fresh());
+    if let Some(tls) = &config.tls {
+        beside.spawn(Arc::clone(tls).keep_fresh());
+    }
     let config = files::fit(config);
     let memory = body::Memory::new(config.max_body_memory);
     let ingest = Arc::new(Ingest { config, settings, appenders, metrics, access, memory, tasks: TaskTracker::new() });

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -142,24 +142,24 @@ impl Drop for Busy {
 }
 
 /// A socket that tells its [`Pace`] of what is read, and hands the socket back when the server is done with it.
-pub(super) struct PacedStream {
-    socket: Option<TokioIo<TcpStream>>,
+pub(super) struct PacedStream<S> {
+    socket: Option<TokioIo<S>>,
     pace: Arc<Pace>,
-    back: Option<oneshot::Sender<TcpStream>>,
+    back: Option<oneshot::Sender<S>>,
 }
 
-impl PacedStream {
+impl<S: Unpin> PacedStream<S> {
     /// The socket comes back by `back`.
-    pub(super) fn new(socket: TcpStream, pace: Arc<Pace>, back: oneshot::Sender<TcpStream>) -> PacedStream {
+    pub(super) fn new(socket: S, pace: Arc<Pace>, back: oneshot::Sender<S>) -> PacedStream<S> {
         PacedStream { socket: Some(TokioIo::new(socket)), pace, back: Some(back) }
     }
 
-    fn socket(&mut self) -> Pin<&mut TokioIo<TcpStream>> {
+    fn socket(&mut self) -> Pin<&mut TokioIo<S>> {
         Pin::new(self.socket.as_mut().expect("there until it is dropped"))
     }
 }
 
-impl Drop for PacedStream {
+impl<S> Drop for PacedStream<S> {
     fn drop(&mut self) {
         if let (Some(socket), Some(back)) = (self.socket.take(), self.back.take()) {
             // nobody waits for it if the connection was given up
@@ -168,7 +168,7 @@ impl Drop for PacedStream {
     }
 }
 
-impl Read for PacedStream {
+impl<S: AsyncRead + Unpin> Read for PacedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let read = self.socket().poll_read(cx, buf);
         if read.is_ready() {
@@ -178,7 +178,7 @@ impl Read for PacedStream {
     }
 }
 
-impl Write for PacedStream {
+impl<S: AsyncWrite + Unpin> Write for PacedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.socket().poll_write(cx, buf)
     }
@@ -192,7 +192,7 @@ impl Write for PacedStream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.as_ref().is_some_and(Write::is_write_vectored)
+        self.socket.as_ref().is_some_and(|socket| socket.is_write_vectored())
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {

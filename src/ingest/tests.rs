@@ -4,6 +4,7 @@ mod answers;
 mod deadlines;
 mod faults;
 mod http2;
+mod tls;
 
 use super::{IngestConfig, serve};
 use crate::admin::{Metrics, Readiness};
@@ -16,7 +17,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -134,7 +135,7 @@ fn binary(path: &str, id: &str, more: &str, data: &[u8]) -> Vec<u8> {
     [head.as_bytes(), data].concat()
 }
 
-async fn read_to_end(stream: &mut TcpStream) -> String {
+async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut answer = Vec::new();
     let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("the connection is closed in time");
     // a reset after the answer is as good as a close

@@ -1,5 +1,6 @@
 //! What the operator measures. Every label is an enum; every value is there from the start.
 
+use super::board::{Safety, Storage};
 use super::error::Class;
 use super::workers::Kind;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -75,6 +76,43 @@ impl ObjectState {
     }
 }
 
+/// Whether the Redis of a bus keeps what it accepts, as far as the operator knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum StorageState {
+    /// Nothing is known yet.
+    Unknown,
+    /// It does.
+    Safe,
+    /// It does not tell.
+    Unverified,
+    /// Accepted events may be lost.
+    Unsafe,
+    /// It has not answered for a while.
+    Unreachable,
+}
+
+impl StorageState {
+    const ALL: [StorageState; 5] =
+        [StorageState::Unknown, StorageState::Safe, StorageState::Unverified, StorageState::Unsafe, StorageState::Unreachable];
+
+    /// Of what was found.
+    pub fn of(storage: &Storage) -> StorageState {
+        match storage {
+            Storage::Unknown | Storage::Reachable { safety: None, .. } => StorageState::Unknown,
+            Storage::Reachable { safety: Some(Safety::Safe), .. } => StorageState::Safe,
+            Storage::Reachable { safety: Some(Safety::Unverified { .. }), .. } => StorageState::Unverified,
+            Storage::Reachable { safety: Some(Safety::Unsafe { .. }), .. } => StorageState::Unsafe,
+            Storage::Unreachable { .. } => StorageState::Unreachable,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StorageLabels {
+    bus: String,
+    state: StorageState,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
     result: ReconcileResult,
@@ -120,6 +158,7 @@ pub struct OperatorMetrics {
     pool_failures: Family<ClassLabel, Counter>,
     repairs: Family<KindLabel, Counter>,
     objects: Family<StateLabel, Gauge>,
+    storage: Family<StorageLabels, Gauge>,
 }
 
 impl Default for OperatorMetrics {
@@ -140,6 +179,7 @@ impl Default for OperatorMetrics {
             pool_failures: Family::default(),
             repairs: Family::default(),
             objects: Family::default(),
+            storage: Family::default(),
         };
         ReconcileResult::ALL.into_iter().for_each(|result| drop(metrics.reconciles.get_or_create(&ResultLabel { result })));
         ObjectState::ALL.into_iter().for_each(|state| drop(metrics.objects.get_or_create(&StateLabel { state })));
@@ -173,12 +213,14 @@ impl OperatorMetrics {
             pool_failures,
             repairs,
             objects,
+            storage,
         } = metrics.clone();
         registry.register("operator_leader", "1 while this operator leads", leader);
         registry.register("operator_reconciles", "Reconciles of destinations, by what became of them", reconciles);
         registry.register("operator_reconcile_failures", "Reconciles that failed, by kind of failure", reconcile_failures);
         registry.register("operator_reconcile_duration_seconds", "Duration of a reconcile", reconcile_duration);
         registry.register("operator_objects", "Destinations, by the reason of their condition Delivering", objects);
+        registry.register("operator_storage", "1 for what is known of the Redis of a bus, 0 for all else", storage);
         registry.register("operator_looks", "Looks at a destination in Redis", looks);
         registry.register("operator_status_writes", "Statuses written", status_writes);
         registry.register("operator_events", "Kubernetes Events told", events);
@@ -240,12 +282,20 @@ impl OperatorMetrics {
             self.objects.get_or_create(&StateLabel { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
+
+    /// Says what is known of the Redis of a bus.
+    pub fn set_storage(&self, bus: &str, present: StorageState) {
+        for state in StorageState::ALL {
+            self.storage.get_or_create(&StorageLabels { bus: bus.to_owned(), state }).set((state == present).into());
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::admin::Metrics;
+    use jiff::Timestamp;
 
     #[test]
     fn zero_values_are_there_from_the_start() {
@@ -290,12 +340,22 @@ mod tests {
     }
 
     #[test]
-    fn each_metric_is_documented() {
-        let (metrics, _operator) = Metrics::with(OperatorMetrics::register);
-        let documented = include_str!("../../docs/metrics.md");
-        let page = metrics.encode();
-        for name in page.lines().filter_map(|line| line.strip_prefix("# TYPE posthorn_operator_")?.split(' ').next()) {
-            assert!(documented.contains(&format!("`posthorn_operator_{name}")), "{name} is not in docs/metrics.md");
+    fn the_storage_of_a_bus_is_in_one_state() {
+        let (metrics, operator) = Metrics::with(OperatorMetrics::register);
+        let reachable = |safety| Storage::Reachable { safety, since: Timestamp::UNIX_EPOCH };
+        for (storage, state) in [
+            (Storage::Unknown, "Unknown"),
+            (reachable(None), "Unknown"),
+            (reachable(Some(Safety::Safe)), "Safe"),
+            (reachable(Some(Safety::Unverified { message: "?".into() })), "Unverified"),
+            (reachable(Some(Safety::Unsafe { reason: "NoAppendOnlyFile", message: "!".into() })), "Unsafe"),
+            (Storage::Unreachable { message: "gone".into(), since: Timestamp::UNIX_EPOCH }, "Unreachable"),
+        ] {
+            operator.set_storage("default", StorageState::of(&storage));
+            let page = metrics.encode();
+            let present = page.lines().filter(|line| line.starts_with("posthorn_operator_storage{") && line.ends_with(" 1"));
+            let expected = format!("posthorn_operator_storage{{bus=\"default\",state=\"{state}\"}} 1");
+            assert_eq!(present.collect::<Vec<_>>(), [expected], "{page}");
         }
     }
 }

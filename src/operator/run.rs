@@ -5,7 +5,7 @@ use super::board::{Board, Key};
 use super::context::{Context, Watched, key_of};
 use super::events::Events;
 use super::leader::{Leader, Leadership, Lost, Standing};
-use super::metrics::OperatorMetrics;
+use super::metrics::{OperatorMetrics, StorageState};
 use super::objects::{self, Objects};
 use super::observe::Observer;
 use super::references::References;
@@ -273,6 +273,9 @@ async fn repair(context: &Context) {
 async fn count(context: &Context) {
     loop {
         context.metrics.set_objects(context.board.states());
+        for bus in context.config.settings.buses.keys() {
+            context.metrics.set_storage(bus, StorageState::of(&context.board.storage(bus)));
+        }
         tokio::time::sleep(COUNT).await;
     }
 }

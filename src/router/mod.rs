@@ -143,10 +143,12 @@ impl Router {
 
     async fn route(&self, link: Link, token: String) {
         tracing::info!(bus = self.bus, "routing");
+        self.metrics.lead();
         let end = match Session::open(self, link.clone(), token.clone()).await {
             Ok(mut session) => session.run().await,
             Err(error) => Err(error),
         };
+        self.metrics.stand_by();
         match end {
             Ok(()) => {
                 // best effort: an unreleased lease ends by itself

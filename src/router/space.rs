@@ -210,6 +210,7 @@ impl Session<'_> {
 
     async fn read_memory(&mut self) -> Result<Memory, End> {
         let memory = safety::memory(&self.link).await?;
+        self.router.metrics.memory(&memory, self.router.settings.watermark);
         self.space.memory = Some(memory);
         self.space.grown = 0;
         self.space.quota = bytes(self.router.settings.backlog_quota, &memory);

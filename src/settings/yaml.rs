@@ -1,7 +1,7 @@
 //! `posthorn.yaml`, read strictly: an unknown field, a wrong type or a value out of bounds is an error with its place.
 
 use super::units::{duration, percent, quantity, size};
-use super::{BusSettings, DEFAULT_BUS, Durability, Error, Fsync, Producer, RedisAddress, Settings, Size, WhenFull};
+use super::{BusSettings, DEFAULT_BUS, Durability, Error, Fsync, OwnRedis, Producer, RedisAddress, Settings, Size, WhenFull};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +40,7 @@ struct RawBus {
 struct RawRedis {
     url: Option<Text>,
     url_file: Option<Text>,
+    ca_file: Option<Text>,
 }
 
 #[derive(Default, Deserialize)]
@@ -133,13 +134,16 @@ impl RawBus {
 }
 
 impl RawRedis {
-    fn check(self, field: &str, base: &Path) -> Result<RedisAddress, Error> {
-        match (self.url, path(self.url_file, &format!("{field}.urlFile"), base)?) {
-            (Some(url), None) => Ok(RedisAddress::Url(url.value)),
-            (None, Some(file)) => Ok(RedisAddress::File(file)),
-            (Some(url), Some(_)) => Err(Error::at(Some(url.referenced.line()), field, "give url or urlFile, not both")),
-            (None, None) => Err(Error::at(None, field, "needs url, or urlFile (a file with the URL, where it holds a password)")),
-        }
+    fn check(self, field: &str, base: &Path) -> Result<OwnRedis, Error> {
+        let address = match (self.url, path(self.url_file, &format!("{field}.urlFile"), base)?) {
+            (Some(url), None) => RedisAddress::Url(url.value),
+            (None, Some(file)) => RedisAddress::File(file),
+            (Some(url), Some(_)) => return Err(Error::at(Some(url.referenced.line()), field, "give url or urlFile, not both")),
+            (None, None) => {
+                return Err(Error::at(None, field, "needs url, or urlFile (a file with the URL, where it holds a password)"));
+            }
+        };
+        Ok(OwnRedis { address, ca_file: path(self.ca_file, &format!("{field}.caFile"), base)? })
     }
 }
 
@@ -308,7 +312,7 @@ buses:
       signingSecretFile: /run/secrets/checkout
       sourcePrefixes: [/shop/]
       rate: {requests: 100, per: 10s}
-    redis: {urlFile: redis/orders}
+    redis: {urlFile: redis/orders, caFile: /run/secrets/redis-ca}
 ";
         let settings = read(text).unwrap();
         let expected = BusSettings {
@@ -328,7 +332,10 @@ buses:
                 source_prefixes: vec!["/shop/".to_owned()],
                 rate: Some((100, Duration::from_secs(10))),
             }],
-            redis: Some(RedisAddress::File("/etc/posthorn/redis/orders".into())),
+            redis: Some(OwnRedis {
+                address: RedisAddress::File("/etc/posthorn/redis/orders".into()),
+                ca_file: Some("/run/secrets/redis-ca".into()),
+            }),
         };
         assert_eq!(settings.buses["orders"], expected);
         assert_eq!(settings.buses["default"], BusSettings::default());
@@ -355,6 +362,7 @@ buses:
             ("buses:\n  default:\n    allowedNamespaces: [Shop]\n", "line 3", "Shop"),
             ("buses:\n  default:\n    redis: {url: 'redis://a', urlFile: b}\n", "line 3", "not both"),
             ("buses:\n  default:\n    redis: {}\n", "", "needs url, or urlFile"),
+            ("buses:\n  default:\n    redis: {url: 'rediss://a', caFile: ''}\n", "line 3", "redis.caFile"),
             ("buses: [\n", "line", ""),
         ];
         for (text, line, field) in cases {

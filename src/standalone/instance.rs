@@ -14,6 +14,9 @@ pub struct Instance {
     pub pid: u32,
     /// URL of its Redis; may hold a password, so the file is readable by its user alone.
     pub redis: String,
+    /// File with the authorities that certify it, absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis_ca: Option<PathBuf>,
     /// Address where it takes events, `host:port`.
     pub listen: String,
     /// Address of its admin port, `host:port`.
@@ -105,6 +108,7 @@ mod tests {
         let instance = Instance {
             pid: 7,
             redis: "redis://:canary@localhost".into(),
+            redis_ca: Some("/etc/redis/ca.pem".into()),
             listen: "127.0.0.1:8080".into(),
             admin_listen: "127.0.0.1:9090".into(),
             folder: "/etc/destinations".into(),

@@ -15,8 +15,8 @@ use crate::bus::append::Appender;
 use crate::bus::lease::{TokenFileError, Tokens};
 use crate::bus::safety::Unsafe;
 use crate::bus::servers::{self, BadServer};
-use crate::bus::{BadUrl, Links, RedisUrl, Servers};
-use crate::ingest::{self, IngestConfig};
+use crate::bus::{BadAuthorities, BadUrl, Links, RedisUrl, Servers};
+use crate::ingest::{self, IngestConfig, Tls};
 use crate::router::{self, RouterConfig};
 use crate::settings::{self, Settings};
 use crate::shutdown::Shutdown;
@@ -39,12 +39,16 @@ pub struct Options {
     pub folder: PathBuf,
     /// Where events are taken.
     pub listen: SocketAddr,
+    /// What is presented there; `None` for no TLS.
+    pub tls: Option<Arc<Tls>>,
     /// Where health and metrics are shown.
     pub admin_listen: SocketAddr,
     /// Where data is kept.
     pub data_dir: PathBuf,
     /// URL of a Redis to use; `None` for a private one.
     pub redis: Option<String>,
+    /// File with the authorities that certify it; `None` for the system's.
+    pub redis_ca: Option<PathBuf>,
     /// How the private one is to be.
     pub server: ServerOptions,
     /// Run although Redis may lose what it accepted.
@@ -60,6 +64,8 @@ pub struct Options {
 pub struct Started {
     /// Where events are taken.
     pub listen: SocketAddr,
+    /// Whether by TLS.
+    pub tls: bool,
     /// Where health and metrics are shown.
     pub admin_listen: SocketAddr,
     /// The folder, absolute.
@@ -111,6 +117,9 @@ pub enum Error {
     /// The URL of Redis is none.
     #[error(transparent)]
     Redis(#[from] BadUrl),
+    /// Nothing says whom to trust.
+    #[error("--redis-ca {0}")]
+    RedisCa(#[from] BadAuthorities),
     /// The Redis of a bus cannot be used.
     #[error(transparent)]
     BadServer(#[from] BadServer),
@@ -185,7 +194,10 @@ struct Standalone<'a> {
 
 impl Standalone<'_> {
     async fn run(self, ports: Ports, started: impl FnOnce(&Started)) -> Result<(), Error> {
-        let redis: RedisUrl = self.redis.parse()?;
+        let mut redis: RedisUrl = self.redis.parse()?;
+        if let Some(file) = &self.options.redis_ca {
+            redis = redis.trusting(file)?;
+        }
         let servers = Servers::new(&redis, &self.settings)?.checked(&self.settings, self.options.unsafe_storage);
         let (listen, admin_listen) = (local(&ports.events), local(&ports.admin));
         let admin = Admin { readiness: Readiness::default(), metrics: Metrics::new() };
@@ -204,7 +216,16 @@ impl Standalone<'_> {
         roles.start("admin", move || end_admin.begin(), admin_task);
         self.write_instance(listen, admin_listen)?;
         info!(%listen, %admin_listen, folder = %self.folder.display(), data_dir = %self.data_dir.path().display(), %redis, destinations, "running");
-        started(&Started { listen, admin_listen, folder: self.folder, data_dir: self.data_dir.path().to_owned(), redis, destinations });
+        let tls = self.options.tls.is_some();
+        started(&Started {
+            listen,
+            tls,
+            admin_listen,
+            folder: self.folder,
+            data_dir: self.data_dir.path().to_owned(),
+            redis,
+            destinations,
+        });
         Ok(roles.run(&self.shutdown).await?)
     }
 
@@ -236,7 +257,7 @@ impl Standalone<'_> {
         let mut roles = Roles::default();
         let end = Shutdown::new();
         let ingest = ingest::serve(
-            IngestConfig::default(),
+            IngestConfig { tls: self.options.tls.clone(), ..IngestConfig::default() },
             events,
             Arc::clone(&self.settings),
             servers.map(|server| Appender::start(server)),
@@ -276,6 +297,7 @@ impl Standalone<'_> {
         let instance = Instance {
             pid: std::process::id(),
             redis: self.redis.clone(),
+            redis_ca: self.options.redis_ca.as_deref().and_then(|file| std::path::absolute(file).ok()),
             listen: listen.to_string(),
             admin_listen: admin_listen.to_string(),
             folder: self.folder.clone(),

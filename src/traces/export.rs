@@ -124,7 +124,7 @@ impl Client {
 }
 
 /// Trusts the authorities of the system.
-fn tls() -> ClientConfig {
+pub fn tls() -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));

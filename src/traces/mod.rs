@@ -6,7 +6,7 @@ mod export;
 #[cfg(test)]
 mod tests;
 
-pub use export::{Error, Exporting, init};
+pub use export::{Error, Exporting, init, tls};
 
 use crate::event::{Event, TraceParent};
 use opentelemetry::trace::{

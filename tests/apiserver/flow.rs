@@ -17,6 +17,7 @@ async fn an_applied_destination_gets_its_events_in_order_and_shows_it() {
     History::strict("shop/billing", &client.accepted, &receiver.log(), &world.stored("billing")).assert_kept();
 
     world.status("billing", "delivered", &json!(50)).await;
+    world.reason("billing", "Delivering", "Idle").await;
     world.status("audit", "backlog", &json!(50)).await;
     world.reason("audit", "Delivering", "Retrying").await;
     let table = world.cluster.ok(&["get", "evd", "-n", SHOP]);

@@ -4,10 +4,12 @@
 // A test fails by panicking; the harness does so with a message wherever the reason is not plain.
 #![allow(clippy::unwrap_used)]
 
+mod chart;
 mod crd;
 mod deletion;
 mod documented;
 mod flow;
+mod foreign;
 mod harness;
 mod kubelet;
 mod leader;

@@ -5,9 +5,11 @@ use crate::support::World;
 use crate::support::client::Post;
 use crate::support::eventually::{eventually_within, holds};
 use crate::support::load::{Load, Shape};
+use crate::support::pieces::metric;
 use crate::support::world::{SHOP, condition_of};
 use posthorn::receiver::{Answer, Behaviour, Receiver};
 use serde_json::json;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -15,6 +17,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Waits until a condition has this reason, and returns its status.
 async fn shown(world: &World, name: &str, condition: &str, reason: &str) -> String {
     world.reason(name, condition, reason).await["status"].as_str().unwrap().to_owned()
+}
+
+/// Waits until the operator's metrics say this of the Redis of the bus.
+async fn stored(admin: SocketAddr, state: &str) {
+    let series = format!("posthorn_operator_storage{{bus=\"default\",state=\"{state}\"}}");
+    eventually_within(PATIENCE, &series, async || holds(metric(admin, &series).await == 1.0, || "not yet".into())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,11 +156,14 @@ async fn a_redis_that_does_not_keep_what_it_accepts_is_told_and_no_new_worker_ru
     let receiver = Receiver::start(Behaviour::ok()).await.unwrap();
     world.apply("billing", &receiver.url(), "isolation: Dedicated");
     world.ready("billing").await;
+    let admin = world.admin().await;
+    stored(admin, "Safe").await;
     let redis = &world.pieces.redis;
     redis.cli(&["CONFIG", "SET", "appendonly", "no"]);
     // looked at on each new connection, and each minute
     redis.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
     assert_eq!(world.condition("billing", "StorageSafe", "False").await, "NoAppendOnlyFile");
+    stored(admin, "Unsafe").await;
     world.ready("billing").await;
     let worker = world.object("billing")["status"]["worker"]["name"].as_str().unwrap().to_owned();
     world.kubelet.kill_worker(&worker);

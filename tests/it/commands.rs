@@ -5,6 +5,7 @@ mod dead;
 mod describe;
 mod documented;
 mod dry_run;
+mod plugin;
 mod tail;
 mod top;
 
@@ -263,6 +264,31 @@ async fn lines_of_json_are_sent_in_order_and_totals_are_honest() {
     assert_eq!(ids, (0..1500).collect::<Vec<_>>());
     let again = place.ok(&["send", "--type", "t", "--source", "/s", "--id", "7"]);
     assert!(again.contains("7: stored before"), "{again}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_sent_through_ingest_as_a_producer_does() {
+    let place = Place::start(Answer::Status(204), "{}").await;
+    let instance = std::fs::read_to_string(place.dir.path().join("data/instance.json")).unwrap();
+    let listen = serde_json::from_str::<Value>(&instance).unwrap()["listen"].as_str().unwrap().to_owned();
+    let send = |address: &str, more: &[&str]| {
+        Posthorn::run(&[&["send", "--ingest", address, "--retry-for", "300ms", "--source", "/s"], more].concat())
+    };
+    let there = format!("http://{listen}/");
+    let one = send(&there, &["--type", "t", "--id", "1", "--data", "{\"a\": 1.0}", "--ext", "sequence=x"]);
+    assert!(text(&one.stdout).starts_with("1: stored as 0"), "{one:?}");
+    assert!(text(&send(&there, &["--type", "t", "--id", "1"]).stdout).starts_with("1: stored before"));
+    let many = send(&there, &["--type", "t", "--id", "n", "--count", "20"]);
+    assert_eq!(text(&many.stdout), "sent 20, duplicates 0, refused 0\n");
+    place.row("all delivered", |row| row[5] == "21").await;
+    let seen = &place.receiver.log()[0];
+    assert_eq!((seen.id(), &seen.body[..]), (Some("1"), &b"{\"a\": 1.0}"[..]));
+
+    let unknown = send(&there, &["--type", "t", "--bus", "defualt"]);
+    assert!(text(&unknown.stderr).contains("ingest answered 404"), "{unknown:?}");
+    let nobody = send("http://127.0.0.1:1", &["--type", "t"]);
+    assert!(text(&nobody.stderr).contains("gave up after 300ms"), "{nobody:?}");
+    assert_eq!((unknown.status.code(), nobody.status.code()), (Some(1), Some(1)));
 }
 
 #[test]

@@ -16,3 +16,4 @@ mod routing;
 mod soak;
 mod standalone_faults;
 mod support;
+mod tls;

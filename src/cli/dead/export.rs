@@ -6,6 +6,7 @@ use crate::bus::{Link, state};
 use crate::cli::connect::Connection;
 use crate::cli::names::{Named, Target};
 use crate::cli::output::harmless;
+use crate::cli::plugin::Where;
 use crate::cli::progress::Progress;
 use crate::cli::when;
 use crate::event::{Sequence, json};
@@ -30,6 +31,10 @@ const BYTES: usize = 1 << 20;
 /// Exit status of a process that wrote to a pipe nobody reads: what a shell reports for SIGPIPE.
 const NOBODY_READS: u8 = 141;
 
+/// Said by the plugin of kubectl.
+const NOT_IN_POD: &str =
+    "this runs in a pod, where no file of yours can be written: leave --output out, `kubectl posthorn dead export NAME > FILE`";
+
 /// Writes dead letters as CloudEvents in JSON, one a line
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -53,6 +58,14 @@ struct Totals {
 }
 
 impl Export {
+    /// Where it runs as a plugin of kubectl.
+    pub(super) fn runs(&self) -> Where {
+        match &self.output {
+            Some(_) => self.connection.runs(Where::Refused(NOT_IN_POD)),
+            None => self.connection.runs(Where::Pod { stdin: false, namespace: self.target.is_bare() }),
+        }
+    }
+
     /// Writes them; 1 if one of them cannot be read.
     ///
     /// # Errors

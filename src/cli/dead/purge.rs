@@ -6,6 +6,7 @@ use crate::cli::confirm::Confirm;
 use crate::cli::connect::{Bus, Connection};
 use crate::cli::names::{Named, Target};
 use crate::cli::output::{self, Format, ObjectFormat};
+use crate::cli::plugin::Where;
 use crate::cli::progress::Progress;
 use crate::event::Sequence;
 use anyhow::{Context as _, anyhow};
@@ -38,6 +39,11 @@ pub(super) struct Purge {
 }
 
 impl Purge {
+    /// Where it runs as a plugin of kubectl.
+    pub(super) fn runs(&self) -> Where {
+        self.connection.runs(Where::Pod { stdin: false, namespace: self.target.is_bare() })
+    }
+
     /// Removes them.
     ///
     /// # Errors

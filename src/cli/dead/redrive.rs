@@ -9,6 +9,7 @@ use crate::cli::connect::{Bus, Connection};
 use crate::cli::names::{Named, Target};
 use crate::cli::output::{self, Format, ObjectFormat};
 use crate::cli::pace::{Pace, RateOrNone};
+use crate::cli::plugin::Where;
 use crate::cli::progress::Progress;
 use crate::cli::when;
 use crate::event::Sequence;
@@ -57,6 +58,11 @@ pub(super) struct Redrive {
 }
 
 impl Redrive {
+    /// Where it runs as a plugin of kubectl.
+    pub(super) fn runs(&self) -> Where {
+        self.connection.runs(Where::Pod { stdin: false, namespace: self.target.is_bare() })
+    }
+
     /// Puts them back; 1 if not all that were meant.
     ///
     /// # Errors

@@ -63,6 +63,11 @@ impl EventFlags {
         Ok(Event { mode: Mode::Binary, data, ..checked })
     }
 
+    /// The file that the data are read from.
+    pub(super) fn data_file(&self) -> Option<&Path> {
+        self.data_file.as_deref()
+    }
+
     fn data(&self) -> anyhow::Result<Option<Bytes>> {
         match (&self.data, &self.data_file) {
             (Some(text), _) => Ok(Some(text.clone().into())),

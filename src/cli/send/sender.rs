@@ -1,5 +1,6 @@
 //! Stores batches, and tries again while Redis is full or away.
 
+use super::ingest::Ingest;
 use crate::bus::append::{Appender, Receipt};
 use crate::bus::{Error, safety};
 use crate::cli::connect::Bus;
@@ -18,13 +19,45 @@ const CONNECT: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Stores events on one bus.
-pub(super) struct Sender<'a> {
-    appender: Appender,
-    bus: &'a Bus,
-    settings: BusSettings,
+pub(super) struct Sender {
+    way: Way,
     retry_for: Duration,
+}
+
+/// How it does that.
+enum Way {
+    Redis(Direct),
+    Ingest(Ingest),
+}
+
+/// Straight into Redis.
+struct Direct {
+    appender: Appender,
+    bus: Bus,
+    settings: BusSettings,
     /// When Redis was last seen below the watermark.
     room: Option<Instant>,
+}
+
+/// Why events were not stored.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Nothing was stored; it may go well another time.
+    Again(String),
+    /// Stored or not, nobody knows.
+    Unknown(String),
+    /// Trying again will not help.
+    Never(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error {
+            Error::Protocol(_) | Error::TooNew { .. } => Failure::Never(error.to_string()),
+            Error::Unknown(_) => Failure::Unknown(error.to_string()),
+            Error::Full(_) | Error::Refused(_) | Error::Unavailable(_) => Failure::Again(error.to_string()),
+        }
+    }
 }
 
 /// What became of a batch.
@@ -35,16 +68,29 @@ pub(super) struct Stored {
     pub(super) repeated: bool,
 }
 
-impl Sender<'_> {
-    /// Connects; waits for the connection within bounds.
-    pub(super) async fn connect(bus: &Bus, settings: BusSettings, retry_for: Duration) -> anyhow::Result<Sender<'_>> {
+impl Sender {
+    /// Connects to Redis; waits for the connection within bounds.
+    pub(super) async fn connect(bus: Bus, settings: BusSettings, retry_for: Duration) -> anyhow::Result<Sender> {
         bus.link().await?;
         let appender = Appender::start(bus.url.clone());
         let deadline = Instant::now() + CONNECT;
         while appender.status().is_err() && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Ok(Sender { appender, bus, settings, retry_for, room: None })
+        Ok(Sender { way: Way::Redis(Direct { appender, bus, settings, room: None }), retry_for })
+    }
+
+    /// Will post to ingest.
+    pub(super) fn through(ingest: Ingest, retry_for: Duration) -> Sender {
+        Sender { way: Way::Ingest(ingest), retry_for }
+    }
+
+    /// How many events it takes at once.
+    pub(super) fn most(&self) -> usize {
+        match self.way {
+            Way::Redis(_) => usize::MAX,
+            Way::Ingest(_) => 1,
+        }
     }
 
     /// Stores events in their order, all or nothing; repeating is safe, as every event is known by its source and id.
@@ -54,10 +100,13 @@ impl Sender<'_> {
         loop {
             let error = match self.append(events).await {
                 Ok(receipts) => return Ok(Stored { receipts, repeated }),
-                Err(error @ (Error::Protocol(_) | Error::TooNew { .. })) => return Err(error.into()),
-                Err(error) => error,
+                Err(Failure::Never(error)) => return Err(anyhow!(error)),
+                Err(Failure::Again(error)) => error,
+                Err(Failure::Unknown(error)) => {
+                    repeated = true;
+                    error
+                }
             };
-            repeated |= matches!(error, Error::Unknown(_));
             if Instant::now() + pause > deadline {
                 return Err(anyhow!(
                     "gave up after {:?}: {error}; sending the same again is safe, what was stored is not stored twice",
@@ -66,7 +115,7 @@ impl Sender<'_> {
             }
             // a moment's absence is not worth a word
             if pause > PAUSE_MIN && said.is_empty() {
-                said = error.to_string();
+                said = error;
                 say(&format!("{said}; trying again for {:?}", self.retry_for));
             }
             tokio::time::sleep(pause).await;
@@ -74,6 +123,21 @@ impl Sender<'_> {
         }
     }
 
+    async fn append(&mut self, events: &[Event]) -> Result<Vec<Receipt>, Failure> {
+        match &mut self.way {
+            Way::Redis(redis) => Ok(redis.append(events).await?),
+            Way::Ingest(ingest) => {
+                let mut receipts = Vec::with_capacity(events.len());
+                for event in events {
+                    receipts.push(ingest.post(event).await?);
+                }
+                Ok(receipts)
+            }
+        }
+    }
+}
+
+impl Direct {
     async fn append(&mut self, events: &[Event]) -> Result<Vec<Receipt>, Error> {
         self.check_room().await?;
         self.appender.append(&self.bus.name, events, self.settings.dedupe_window, self.settings.durability.replicas).await

@@ -109,6 +109,9 @@ impl Workers {
         if let Some((bus, _)) = config.settings.buses.iter().find(|(_, bus)| bus.redis.is_some()) {
             template.require_settings(bus)?;
         }
+        if config.redis.authorities().is_some() {
+            template.require_authorities()?;
+        }
         let template = if config.workers.allow_insecure_tls { template.with_insecure_tls() } else { template };
         let (pods, secrets) = (Api::namespaced(client.clone(), &config.namespace), Api::namespaced(client.clone(), &config.namespace));
         let pods = Arc::new(Pods::new(pods, Arc::clone(&changed)));

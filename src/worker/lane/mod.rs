@@ -67,7 +67,11 @@ pub async fn run(mut plans: watch::Receiver<Arc<Plan>>, context: Arc<LaneContext
         match tenure(&plan, &context, &wake, &mut begun, &mut orders).await {
             End::Stopped => break,
             End::NewPlan => {}
-            End::NotOurs => orders.pause(PAUSE, &wake).await,
+            End::NotOurs => {
+                // who holds the lease measures it; what was measured here would stand still
+                context.metrics.remove_destination(&namespace, &name);
+                orders.pause(PAUSE, &wake).await;
+            }
             End::Lost(reason) => {
                 tracing::warn!(namespace, destination = name, reason, "delivery was interrupted; taking the queue again");
                 orders.pause(PAUSE, &Notify::new()).await;

@@ -2,6 +2,7 @@
 
 use super::shift::Shift;
 use super::{End, done};
+use crate::admin::DeliveryState;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -16,23 +17,23 @@ const BACKLOG_FULL: &str =
     "10000 events of keys that wait are held; events behind them are not read until some of those are delivered or given up";
 
 impl Shift<'_, '_> {
-    fn state(&self) -> &'static str {
+    fn state(&self) -> DeliveryState {
         if self.plan.suspend {
-            "Suspended"
+            DeliveryState::Suspended
         } else if self.halted.is_some() {
-            "Halted"
+            DeliveryState::Halted
         } else if self.feed.is_full() {
-            "KeyBacklogFull"
+            DeliveryState::KeyBacklogFull
         } else if self.feed.lanes.is_blocked() {
-            "Blocked"
+            DeliveryState::Blocked
         } else if self.feed.lanes.oldest().is_some_and(|(_, attempts)| attempts >= 2) {
-            "Retrying"
+            DeliveryState::Retrying
         } else if self.feed.backlog() > 0 && self.held_up.is_some_and(|at| at.elapsed() < REPORT) {
-            "RateLimited"
+            DeliveryState::RateLimited
         } else if self.feed.backlog() > 0 {
-            "Active"
+            DeliveryState::Active
         } else {
-            "Idle"
+            DeliveryState::Idle
         }
     }
 
@@ -52,11 +53,11 @@ impl Shift<'_, '_> {
             return Ok(());
         }
         let message = match state {
-            "KeyBacklogFull" => BACKLOG_FULL,
-            "Halted" | "Retrying" | "Blocked" => self.message.as_str(),
+            DeliveryState::KeyBacklogFull => BACKLOG_FULL,
+            DeliveryState::Halted | DeliveryState::Retrying | DeliveryState::Blocked => self.message.as_str(),
             _ => "",
         };
-        done(self.feed.tenure().report(state, message, &self.plan.id, self.plan.ordering.as_str(), self.asked.as_deref()).await?)?;
+        done(self.feed.tenure().report(state.as_str(), message, &self.plan.id, self.plan.ordering.as_str(), self.asked.as_deref()).await?)?;
         self.reported = Some((state, Instant::now()));
         Ok(())
     }
@@ -83,6 +84,7 @@ impl Shift<'_, '_> {
     }
 
     fn measure(&mut self) {
+        self.metrics.set_state(self.state());
         self.metrics.backlog.set(i64::try_from(self.feed.backlog()).unwrap_or(i64::MAX));
         let oldest = self.feed.lanes.oldest();
         self.metrics.backlog_oldest.set(oldest.map_or(0.0, |(id, _)| self.feed.clock().since(id.ms).as_secs_f64()));

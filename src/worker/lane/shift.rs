@@ -3,7 +3,7 @@
 use super::flights::Flights;
 use super::orders::Orders;
 use super::{End, GRACE, done};
-use crate::admin::DestinationMetrics;
+use crate::admin::{DeliveryState, DestinationMetrics};
 use crate::bus::queue::{Fate, Streak};
 use crate::bus::routing::Ask;
 use crate::event::Sequence;
@@ -44,7 +44,7 @@ pub(super) struct Shift<'a, 'o> {
     /// The last request of a person that was done.
     pub(super) asked: Option<String>,
     /// The state that was reported last, and when.
-    pub(super) reported: Option<(&'static str, Instant)>,
+    pub(super) reported: Option<(DeliveryState, Instant)>,
     /// When the gauges were set last.
     pub(super) measured: Option<Instant>,
     /// The last failure, for a person.

@@ -3,7 +3,7 @@
 //! No name of a Service can be reached from here, so what is looked at is the address that the worker is given.
 
 use super::{apply, plan, resolved_to, unresolved};
-use crate::support::cluster::reference_grants;
+use crate::support::cluster::foreign_crds;
 use crate::support::world::{Plan, SHOP};
 use crate::support::{Cluster, World};
 use serde_json::{Value, json};
@@ -94,12 +94,12 @@ async fn reference_grants_may_be_installed_later_and_go_again() {
     apply(&world, "billing", &json!({"ref": {"name": "billing", "namespace": PAY}}), &json!({}));
     let message = unresolved(&world, "billing", "RefNotPermitted").await;
     assert!(message.contains("knows no ReferenceGrants"), "{message}");
-    world.cluster.define(&reference_grants()).await;
+    world.cluster.define(&foreign_crds("referencegrants")[0]).await;
     grant(&world, SHOP, "billing");
     resolved_to(&world, "billing", "http://billing.pay.svc/").await;
     world.cluster.delete(&["crd", "referencegrants.gateway.networking.k8s.io"]);
     unresolved(&world, "billing", "RefNotPermitted").await;
-    world.cluster.define(&reference_grants()).await;
+    world.cluster.define(&foreign_crds("referencegrants")[0]).await;
     grant(&world, SHOP, "billing");
     resolved_to(&world, "billing", "http://billing.pay.svc/").await;
 }

@@ -42,7 +42,7 @@ impl Cluster {
     pub async fn start() -> Cluster {
         let cluster = Cluster::bare().await;
         cluster.define(&posthorn::api::crd::crd_json()).await;
-        cluster.define(&reference_grants()).await;
+        cluster.define(&foreign_crds("referencegrants")[0]).await;
         cluster
     }
 
@@ -51,7 +51,7 @@ impl Cluster {
         // The harness and the operator's clients need one provider, as `main` installs it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
-        let programs = PROGRAMS.get_or_init(|| script(&[]));
+        let programs = PROGRAMS.get_or_init(|| script("hack/apiserver.sh", &[]).into());
         let guard = Guard::new("posthorn-apiserver-");
         files::write(&guard);
         let (port, etcd_port) = (free_port(), free_port());
@@ -181,15 +181,16 @@ fn start_etcd(guard: &Arc<Guard>, programs: &Path, port: u16) -> Process {
     guard.spawn(&mut command, "etcd.log")
 }
 
-/// The CustomResourceDefinition of ReferenceGrant.
-pub fn reference_grants() -> serde_json::Value {
-    serde_saphyr::from_str(&std::fs::read_to_string(script(&["reference-grants"])).unwrap()).unwrap()
+/// CustomResourceDefinitions of other projects: all that we use, or those with `name` in the names of their files.
+pub fn foreign_crds(name: &str) -> Vec<serde_json::Value> {
+    let files = script("hack/foreign-crds.sh", &[name]);
+    files.lines().map(|file| serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()).collect()
 }
 
-/// What `hack/apiserver.sh` prints.
-fn script(args: &[&str]) -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/apiserver.sh");
+/// What a script prints.
+pub fn script(path: &str, args: &[&str]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     let output = Command::new(script).args(args).stderr(std::process::Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "hack/apiserver.sh failed: see above");
+    assert!(output.status.success(), "{path} failed: see above");
     String::from_utf8(output.stdout).unwrap().trim().into()
 }

@@ -25,6 +25,7 @@ async fn after_three_dead_letters_the_backlog_is_kept_and_a_probe_resumes() {
     world.post(1..=10).await;
     world.halted("a", "DestinationFailing").await;
     world.state("a", "Halted").await;
+    world.measured("posthorn_delivery_state{namespace=\"default\",destination=\"a\",state=\"Halted\"} 1").await;
     let seen = receiver.count();
     eventually("probes", async || holds(receiver.count() >= seen + 3, || receiver.count().to_string())).await;
     let stored = world.stored("a");
@@ -37,6 +38,7 @@ async fn after_three_dead_letters_the_backlog_is_kept_and_a_probe_resumes() {
     world.history("a", &log, &stored).assert_kept();
     assert_eq!((stored.settled, stored.dead.len(), world.field("a", "halted")), (7, 3, None));
     world.state("a", "Idle").await;
+    world.measured("posthorn_delivery_state{namespace=\"default\",destination=\"a\",state=\"Halted\"} 0").await;
 }
 
 #[tokio::test]

@@ -2,7 +2,9 @@
 
 use super::scene::{accepted, destination, refusing_once};
 use super::world::{Mode, World};
+use crate::support::client::get;
 use crate::support::eventually::holds;
+use crate::support::pieces::address;
 use crate::support::proxy::Mode as Traffic;
 use crate::support::{History, Posthorn, Proxy, eventually};
 use posthorn::receiver::{Answer, Behaviour, Receiver};
@@ -68,6 +70,13 @@ async fn a_worker_that_was_frozen_is_fenced_and_nothing_advances_twice() {
     world.process().thaw();
     world.process().line("delivery was interrupted").await;
     assert_eq!(world.stored("a"), stored);
+    // who holds the lease measures the queue, and nobody else
+    let admin = address(&world.process().log(), "admin_listen");
+    eventually("the first one tells nothing of it", async || {
+        let page = String::from_utf8_lossy(&get(admin, "/metrics").await.unwrap().body).into_owned();
+        holds(!page.contains("destination=\"a\""), || page)
+    })
+    .await;
     // the first one is of use again
     assert!(second.terminate().await.success());
     world.post(7..=8).await;

@@ -298,6 +298,15 @@ impl World {
         eventually(&format!("a report of {name}"), async || holds(self.field(name, "at") != earlier, || "none yet".into())).await;
     }
 
+    /// Waits until the standalone tells this on `/metrics`.
+    pub async fn measured(&self, line: &str) {
+        eventually(line, async || {
+            let page = self.metrics().await;
+            holds(page.lines().any(|told| told == line), || page)
+        })
+        .await;
+    }
+
     /// The page `/metrics` of the standalone.
     pub async fn metrics(&self) -> String {
         String::from_utf8_lossy(&client::get(self.admin, "/metrics").await.unwrap().body).into_owned()

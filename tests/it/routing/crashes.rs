@@ -3,7 +3,7 @@
 use super::assert_owes;
 use crate::support::eventually::holds;
 use crate::support::load::{Load, Shape};
-use crate::support::pieces::of_type;
+use crate::support::pieces::{address, metric, of_type};
 use crate::support::redis::Options;
 use crate::support::{Pieces, Posthorn, eventually};
 use posthorn::bus::routing::Start;
@@ -37,6 +37,14 @@ async fn follows(pieces: &Pieces) {
     .await;
 }
 
+/// 1 for the router that leads.
+const LEADER: &str = "posthorn_router_leader{bus=\"default\"}";
+
+/// A metric of a router.
+async fn told(router: &Posthorn, series: &str) -> f64 {
+    metric(address(&router.log(), "admin_listen"), series).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_router_killed_again_and_again_loses_repeats_and_swaps_nothing() {
     let pieces = Pieces::start();
@@ -67,6 +75,12 @@ async fn two_routers_route_as_one_and_either_goes_on_without_the_other() {
     let routes = |router: &Posthorn| router.log().contains("INFO routing");
     let first = usize::from(routes(&routers[1]));
     assert!(routes(&routers[first]) && !routes(&routers[1 - first]), "one routes, one stands by");
+    let memory = "posthorn_redis_memory_used_bytes{bus=\"default\"}";
+    assert!(told(&routers[first], memory).await > 0.0);
+    assert_eq!(
+        (told(&routers[first], LEADER).await, told(&routers[1 - first], LEADER).await, told(&routers[1 - first], memory).await),
+        (1.0, 0.0, 0.0)
+    );
 
     // Stopped beyond its lease, then going on as if nothing had happened.
     routers[first].freeze();
@@ -77,6 +91,8 @@ async fn two_routers_route_as_one_and_either_goes_on_without_the_other() {
     load.more(50).await;
     routers[first].line("routing was interrupted").await;
     follows(&pieces).await;
+    assert_eq!((told(&routers[first], LEADER).await, told(&routers[first], memory).await), (0.0, 0.0), "another one tells it");
+    assert_eq!(told(&routers[1 - first], LEADER).await, 1.0);
 
     // Killed; what it holds would end by itself, as above.
     routers[1 - first].kill9();

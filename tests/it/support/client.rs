@@ -10,6 +10,7 @@ use posthorn::event::Sequence;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -71,7 +72,17 @@ impl Client {
 
     /// Posts to another bus.
     pub fn of_bus(addr: SocketAddr, bus: &str) -> Client {
-        Client { addr, path: format!("/v1/buses/{bus}/events"), connection: None, accepted: Vec::new(), uncertain: Vec::new() }
+        Client::at(addr, format!("/v1/buses/{bus}/events"))
+    }
+
+    /// Posts to any path, such as that of a proxy.
+    pub fn at(addr: SocketAddr, path: String) -> Client {
+        Client { addr, path, connection: None, accepted: Vec::new(), uncertain: Vec::new() }
+    }
+
+    /// Posts to bus `default` over a connection that is there.
+    pub async fn over(addr: SocketAddr, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Client, Unanswered> {
+        Ok(Client { connection: Some(handshake(stream).await?), ..Client::new(addr) })
     }
 
     /// Posts an event once. What 202 or an unknown outcome says is remembered.
@@ -147,6 +158,12 @@ fn is_unknown(answer: &Answer) -> bool {
 async fn connect(addr: SocketAddr) -> Result<(http1::SendRequest<Full<Bytes>>, AbortOnDropHandle<()>), Unanswered> {
     let stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
+    handshake(stream).await
+}
+
+async fn handshake(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<(http1::SendRequest<Full<Bytes>>, AbortOnDropHandle<()>), Unanswered> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(async move {
         // Its end is seen by whoever sends.

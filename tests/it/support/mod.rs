@@ -1,5 +1,6 @@
 //! What the tests stand on.
 //!
+//! * [`authority`]: certifies servers of this machine.
 //! * [`redis`]: a real server that can be killed and started again on the same files.
 //! * [`process`]: the real binary, its log, its signals.
 //! * [`client`]: posts events and remembers what was accepted.
@@ -11,6 +12,7 @@
 //! * [`checker`]: the invariants of delivery, one checker for all tests.
 #![allow(dead_code, unused_imports, reason = "not every test needs everything")]
 
+pub mod authority;
 pub mod checker;
 pub mod client;
 pub mod eventually;

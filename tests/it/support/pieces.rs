@@ -25,6 +25,8 @@ pub struct Pieces {
     pub redis: Redis,
     dir: TempDir,
     control: Supervisor,
+    /// How roles reach Redis.
+    url: String,
     extra: Vec<String>,
 }
 
@@ -49,8 +51,9 @@ impl Pieces {
         let (redis, dir) = (Redis::with(options), TempDir::with_prefix("posthorn-pieces-").unwrap());
         std::fs::write(dir.path().join("posthorn.yaml"), settings).unwrap();
         std::fs::create_dir(dir.path().join("plans")).unwrap();
-        let url: RedisUrl = redis.url().parse().unwrap();
-        Pieces { redis, dir, control: Supervisor::start(url, "test"), extra: Vec::new() }
+        let url = redis.url();
+        let control = Supervisor::start(url.parse::<RedisUrl>().unwrap(), "test");
+        Pieces { redis, dir, control, url, extra: Vec::new() }
     }
 
     /// Other settings (`posthorn.yaml`) for the roles that are started from now on.
@@ -68,9 +71,15 @@ impl Pieces {
         self.extra.push(flag.to_owned());
     }
 
+    /// How every role that is started from now on reaches Redis.
+    pub fn reach(&mut self, url: &str, flags: &[&str]) {
+        url.clone_into(&mut self.url);
+        self.extra.extend(flags.iter().map(ToString::to_string));
+    }
+
     /// Starts an ingest on a free port and waits until it is ready.
     pub async fn ingest(&self) -> Ingest {
-        self.ingest_on(SocketAddr::from(([127, 0, 0, 1], 0)), &self.redis.url()).await
+        self.ingest_on(SocketAddr::from(([127, 0, 0, 1], 0)), &self.url).await
     }
 
     /// Starts an ingest on an address, with Redis at a URL, and waits until it is ready.
@@ -84,7 +93,7 @@ impl Pieces {
 
     /// Starts a router. It may be a standby.
     pub async fn router(&self) -> Posthorn {
-        self.router_via(&self.redis.url()).await
+        self.router_via(&self.url).await
     }
 
     /// Starts a router with Redis at a URL.
@@ -94,7 +103,7 @@ impl Pieces {
 
     /// Starts a router with further flags.
     pub async fn router_with(&self, flags: &[&str]) -> Posthorn {
-        self.router_by(&self.redis.url(), flags).await
+        self.router_by(&self.url, flags).await
     }
 
     async fn router_by(&self, redis: &str, flags: &[&str]) -> Posthorn {
@@ -112,7 +121,7 @@ impl Pieces {
     pub async fn worker_with(&self, flags: &[&str]) -> Posthorn {
         let plans = self.plans().display().to_string();
         let args = [&["worker", "--plans", &plans, "--egress-allow", "127.0.0.0/8"], flags].concat();
-        let mut process = self.role(&args, &self.redis.url());
+        let mut process = self.role(&args, &self.url);
         process.line("role=\"worker\"").await;
         process
     }

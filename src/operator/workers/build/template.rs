@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 /// Name of the container that delivers; the admin's settings for it are in the container of this name.
 const CONTAINER: &str = "worker";
 const REDIS_URL: &str = "POSTHORN_REDIS_URL";
+/// Names the authorities that certify Redis.
+const REDIS_CA: &str = "POSTHORN_REDIS_CA";
 /// Names the settings of the buses.
 const CONFIG: &str = "POSTHORN_CONFIG";
 const ADMIN_LISTEN: &str = "POSTHORN_ADMIN_LISTEN";
@@ -41,6 +43,12 @@ pub enum NoRedisUrl {
          set its env POSTHORN_CONFIG"
     )]
     OfBus(String),
+    /// The operator trusts authorities that the workers do not know.
+    #[error(
+        "--redis-ca is given, but workers would trust the system's authorities; mount the file in the pod template, container `worker`, and set its env \
+         POSTHORN_REDIS_CA"
+    )]
+    Authorities,
 }
 
 /// The pod template, complete but for what differs from worker to worker.
@@ -74,9 +82,21 @@ impl Template {
     /// # Errors
     /// If their environment names no settings.
     pub fn require_settings(&self, bus: &str) -> Result<(), NoRedisUrl> {
+        if self.sets(CONFIG) { Ok(()) } else { Err(NoRedisUrl::OfBus(bus.to_owned())) }
+    }
+
+    /// Checks that the pods know authorities of their own for Redis.
+    ///
+    /// # Errors
+    /// If their environment names none.
+    pub fn require_authorities(&self) -> Result<(), NoRedisUrl> {
+        if self.sets(REDIS_CA) { Ok(()) } else { Err(NoRedisUrl::Authorities) }
+    }
+
+    fn sets(&self, name: &str) -> bool {
         let containers = self.0.spec.iter().flat_map(|spec| &spec.containers);
         let mut env = containers.filter(|container| container.name == CONTAINER).flat_map(|container| container.env.iter().flatten());
-        if env.any(|variable| variable.name == CONFIG) { Ok(()) } else { Err(NoRedisUrl::OfBus(bus.to_owned())) }
+        env.any(|variable| variable.name == name)
     }
 
     /// The same, for workers that let destinations accept any certificate.

@@ -163,6 +163,15 @@ fn a_password_for_redis_comes_from_a_secret_or_not_at_all() {
 }
 
 #[test]
+fn workers_are_told_whom_to_trust_or_the_operator_says_how() {
+    let none = Template::new(PodTemplateSpec::default(), "posthorn:1", REDIS).unwrap().require_authorities().unwrap_err();
+    assert!(none.to_string().contains("POSTHORN_REDIS_CA"), "{none}");
+    let container = json!({"name": "worker", "env": [{"name": "POSTHORN_REDIS_CA", "value": "/run/secrets/redis/ca.crt"}]});
+    let admins: PodTemplateSpec = serde_json::from_value(json!({"spec": {"containers": [container]}})).unwrap();
+    assert_eq!(Template::new(admins, "posthorn:1", REDIS).unwrap().require_authorities(), Ok(()));
+}
+
+#[test]
 fn workers_learn_whether_any_certificate_is_good_enough() {
     let plain = Template::new(PodTemplateSpec::default(), "posthorn:1", REDIS).unwrap();
     let told = |template: &Template| {
