@@ -47,6 +47,8 @@ fn a_random_password_is_long_and_the_same_in_both_keys() {
     let password = secret["stringData"]["password"].as_str().unwrap();
     assert_eq!(password.len(), 32);
     assert!(secret["stringData"]["url"].as_str().unwrap().contains(password));
+    // workers outlive the release, and know no other one
+    assert_eq!(secret["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
 }
 
 #[test]
