@@ -94,3 +94,11 @@ fn there_is_one_redis_and_not_two() {
     let none = try_render(&["--set=redis.bundled.enabled=false"]).unwrap_err();
     assert!(none.contains("there is no Redis: give redis.external.url or redis.external.urlSecret"), "{none}");
 }
+
+#[test]
+fn the_password_of_the_bundled_one_outlives_the_release_as_its_volume_does() {
+    let kept = |args: &[&str]| found(&render(args), "Secret", "posthorn-redis")["metadata"]["annotations"]["helm.sh/resource-policy"].clone();
+    assert_eq!(kept(&[]), "keep");
+    let external = ["--set=redis.bundled.enabled=false", "--set=redis.external.url=redis://r:6379"];
+    assert_eq!(kept(&external), Value::Null);
+}
