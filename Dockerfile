@@ -3,7 +3,7 @@
 # BuildKit and the classic builder build it alike. Nothing is cross-compiled: each platform is built on its own machine, or under emulation.
 
 # the compiler of rust-toolchain.toml
-ARG BUILDER_IMAGE=rust:1.95.0-bookworm
+ARG BUILDER_IMAGE=docker.io/library/rust:1.95.0-bookworm
 # libc and libgcc, and neither a shell nor a package manager; any image whose glibc is not older than the builder's will do
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 

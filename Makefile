@@ -3,7 +3,7 @@
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run run-operator test test-valkey e2e check generate interop alerts image compose-test bench clean
+.PHONY: help install demo run run-operator test test-valkey e2e check generate manifests interop alerts image compose-test bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ check: install ## Format, lints, generated files, documentation
 
 generate: install ## Write the generated files again (CRD, ...)
 	@cargo run --quiet --locked -- generate
+
+manifests: ## Write the manifests again from the chart, after `make generate`
+	@hack/manifests.sh
 
 interop: install ## Send real payloads by the official SDKs and verify what arrives (needs Python, Node.js, network)
 	@hack/interop.sh

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the image, with Docker or Podman, and says how large it is. Flags go to `docker build`.
 #
-# From the environment: IMAGE (posthorn), VERSION (dev), ENGINE (docker, else podman), BUILDER_IMAGE and RUNTIME_IMAGE (those of the Dockerfile)
+# From the environment: VERSION (dev), IMAGE (posthorn:VERSION), ENGINE (docker, else podman), BUILDER_IMAGE and RUNTIME_IMAGE (those of the Dockerfile)
 set -eu
 cd "$(dirname "$0")/.."
 me=image
@@ -12,7 +12,7 @@ me=image
 
 limit=60 # MB, compressed: what a node has to fetch
 version=${VERSION:-dev}
-image=${IMAGE:-posthorn}:$version
+image=${IMAGE:-posthorn:$version}
 
 # that of the last commit: the same sources have the same labels
 created() { TZ=UTC0 git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null; }

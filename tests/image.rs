@@ -12,5 +12,5 @@ fn value(file: &str, start: &str) -> String {
 #[test]
 fn the_dockerfile_names_the_toolchain_of_the_repository() {
     let channel = value("rust-toolchain.toml", "channel = ");
-    assert_eq!(value("Dockerfile", "ARG BUILDER_IMAGE="), format!("rust:{channel}-bookworm"));
+    assert_eq!(value("Dockerfile", "ARG BUILDER_IMAGE="), format!("docker.io/library/rust:{channel}-bookworm"));
 }

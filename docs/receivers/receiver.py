@@ -1,10 +1,11 @@
 """A receiver for Posthorn: Python 3.9 or newer, the standard library only."""
-import base64, hashlib, hmac, json, os, sqlite3, threading, time
+import base64, hashlib, hmac, json, logging, os, sqlite3, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 KEYS = [base64.b64decode(key.removeprefix("whsec_")) for key in os.environ["WEBHOOK_SECRETS"].split()]
 LARGEST = 16 * 1024 * 1024
+logging.basicConfig(level=logging.INFO, format="%(message)s")
 lock = threading.Lock()
 database = sqlite3.connect(os.environ.get("DATABASE", "receiver.db"), check_same_thread=False)
 database.execute("CREATE TABLE IF NOT EXISTS highest (lane TEXT PRIMARY KEY, sequence TEXT NOT NULL)")
@@ -39,26 +40,27 @@ def events(headers, body):
     return [{**attributes, **data}]
 
 
-def take(lane, event):
+def take(event):
     """The work: here it keeps orders."""
     if not event["type"].startswith("com.example."):
         raise Refused(f"no use for events of type {event['type']}")
     database.execute("INSERT INTO orders VALUES (?, ?)", (event["sequence"], json.dumps(event)))
-    print("accepted", lane, event["sequence"], event["id"], flush=True)
 
 
 def accept(lane, new):
     """Takes what was not taken before. The work and the highest sequence are stored in one transaction: both or neither."""
-    with lock, database:
-        row = database.execute("SELECT sequence FROM highest WHERE lane = ?", (lane,)).fetchone()
-        highest = row[0] if row else ""
+    with lock:
+        with database:
+            row = database.execute("SELECT sequence FROM highest WHERE lane = ?", (lane,)).fetchone()
+            before = highest = row[0] if row else ""
+            for event in new:
+                if event["sequence"] > highest:
+                    take(event)
+                    highest = event["sequence"]
+            database.execute("INSERT OR REPLACE INTO highest VALUES (?, ?)", (lane, highest))
         for event in new:
-            if event["sequence"] <= highest:
-                print("repeat", lane, event["sequence"], event["id"], flush=True)
-                continue
-            take(lane, event)
-            highest = event["sequence"]
-        database.execute("INSERT OR REPLACE INTO highest VALUES (?, ?)", (lane, highest))
+            word = "accepted" if event["sequence"] > before else "repeat"
+            logging.info("%s %s %s %s", word, lane, event["sequence"], event["id"])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -76,10 +78,10 @@ class Handler(BaseHTTPRequestHandler):
             # each destination has a path of its own; with PerKey, add the key to the lane
             accept(self.path, events(self.headers, body))
         except Refused as reason:
-            print("refused", self.path, reason, flush=True)
+            logging.info("refused %s %s", self.path, reason)
             return self.answer(422, {"posthorn-directive": "bury"})  # given up at once
-        except Exception as error:
-            print("failed", self.path, repr(error), flush=True)
+        except Exception:
+            logging.exception("failed %s", self.path)
             return self.answer(500)  # tried again, with growing waits
         self.answer(204)  # delivered: it is stored here
 
@@ -98,5 +100,5 @@ class Handler(BaseHTTPRequestHandler):
 if __name__ == "__main__":
     server = ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", 8000))), Handler)
     server.daemon_threads = True
-    print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)
+    logging.info("listening on http://127.0.0.1:%d", server.server_port)
     server.serve_forever()

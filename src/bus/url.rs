@@ -95,9 +95,9 @@ impl RedisUrl {
                 "{text}: its certificate is by none of {given}; name the file with its authority by --redis-ca (of a bus's own Redis: redis.caFile)"
             );
         }
-        // what is not TLS is read as a record of a wrong type
-        if self.is_tls() && text.contains("InvalidContentType") {
-            return format!("{text}: no TLS is spoken there; write redis:// if that is meant, or name the TLS port");
+        // without TLS Redis waits for the end of what it takes for a command, or answers what is no record of TLS
+        if self.is_tls() && (error.is_timeout() || text.contains("InvalidContentType")) {
+            return format!("{text}: does Redis speak TLS there? else write redis://, or name its port for TLS");
         }
         text
     }

@@ -130,7 +130,7 @@ impl Connection {
         Ok(place)
     }
 
-    fn trusting(&self, url: RedisUrl, set: impl Fn(&str) -> Option<String>) -> anyhow::Result<RedisUrl> {
+    fn trusting(&self, url: RedisUrl, set: &impl Fn(&str) -> Option<String>) -> anyhow::Result<RedisUrl> {
         let authorities = self.redis_ca.clone().or_else(|| set(CA_VARIABLE).map(PathBuf::from));
         trusting(url, authorities.as_deref())
     }

@@ -80,7 +80,7 @@ pub struct Send {
     #[arg(long, value_name = "N/s", help_heading = "Many events")]
     rate: Option<Rate>,
     /// Send through ingest at this address, as producers do, instead of straight into Redis
-    #[arg(long, value_name = "URL", conflicts_with_all = ["redis", "data_dir"], help_heading = "Through ingest")]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["redis", "redis_ca", "data_dir"], help_heading = "Through ingest")]
     ingest: Option<String>,
     /// File with the bearer token of a producer
     #[arg(long, value_name = "FILE", requires = "ingest", help_heading = "Through ingest")]

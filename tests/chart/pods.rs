@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// Variables that are not flags of the command itself.
-const OF_COMMANDS: [&str; 1] = ["POSTHORN_REDIS_URL"];
+const OF_COMMANDS: [&str; 2] = ["POSTHORN_REDIS_URL", "POSTHORN_REDIS_CA"];
 
 /// The Deployment that the operator makes of the chart's template for workers.
 fn workers(objects: &[Value]) -> Value {
@@ -20,6 +20,8 @@ fn workers(objects: &[Value]) -> Value {
     assert_eq!(lost(&given, &serde_json::to_value(&template).unwrap(), ""), Vec::<String>::new());
     let complete = Template::new(template, "posthorn:test", None).unwrap();
     complete.require_settings("payments").unwrap();
+    let operator = found(objects, "Deployment", "posthorn-operator").to_string();
+    assert!(!operator.contains("POSTHORN_REDIS_CA") || complete.require_authorities().is_ok());
     serde_json::to_value(deployment(&Worker::Pool(0), "events", &complete, 1)).unwrap()
 }
 

@@ -37,7 +37,9 @@ fn files_of_secrets_are_where_it_looks_for_them() {
         .iter()
         .filter_map(|producer| producer.bearer_token_file.as_ref().or(producer.signing_secret_file.as_ref()))
         .collect();
-    let Some(RedisAddress::File(address)) = &payments.redis else { panic!("{:?}", payments.redis) };
+    let own = payments.redis.as_ref().unwrap();
+    let RedisAddress::File(address) = &own.address else { panic!("{own:?}") };
+    assert_eq!(own.ca_file.as_deref().and_then(Path::parent), address.parent());
     let mounts = |name: &str| -> Vec<PathBuf> {
         let container = &found(&objects, "Deployment", name)["spec"]["template"]["spec"]["containers"][0];
         container["volumeMounts"].as_array().unwrap().iter().map(|mount| mount["mountPath"].as_str().unwrap().into()).collect()

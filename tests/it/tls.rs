@@ -73,7 +73,7 @@ async fn a_redis_that_is_not_trusted_is_not_used_and_it_is_said_what_to_do() {
     assert!(system.contains("UnknownIssuer") && system.contains("the system's authorities") && system.contains("--redis-ca"), "{system}");
     let plain = format!("rediss://{}", redis.addr());
     let plain = stderr(&Posthorn::run(&["get", "--redis", &plain, "--redis-ca", &authority.file()]));
-    assert!(plain.contains("no TLS is spoken there; write redis://"), "{plain}");
+    assert!(plain.contains("does Redis speak TLS there? else write redis://"), "{plain}");
     let unused = stderr(&Posthorn::run(&["get", "--redis", &format!("redis://{}", redis.addr()), "--redis-ca", &authority.file()]));
     assert!(unused.contains("--redis-ca is for rediss://"), "{unused}");
 

@@ -176,7 +176,9 @@ fn what_cannot_be_presented_is_refused_with_its_file() {
     let files = Files::new();
     let refused = |certificate: Option<&str>, key: Option<&str>| {
         for (file, text) in [(files.names().certificate, certificate), (files.names().key, key)] {
-            text.map(|text| std::fs::write(file, text).unwrap());
+            if let Some(text) = text {
+                std::fs::write(file, text).unwrap();
+            }
         }
         let error = Tls::load(files.names()).unwrap_err().to_string();
         files.renew();

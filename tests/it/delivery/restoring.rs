@@ -61,7 +61,7 @@ async fn a_bus_that_moves_to_another_redis_by_a_failover_loses_and_overtakes_not
         let found = redis.cli(&["INFO", "replication"]);
         holds(found.contains(says), || found)
     };
-    eventually("the new one is in step", async || replication(&new, "master_link_status:up")).await;
+    eventually("the new one is in step", async || replication(&world.redis, "state=online")).await;
     world.redis.cli(&["FAILOVER", "TO", "127.0.0.1", &new.addr().port().to_string(), "TIMEOUT", "10000"]);
     eventually("the new one is promoted", async || replication(&new, "role:master")).await;
     assert_eq!(world.client.post(&Post::numbered(51)).await.unwrap().status, 503, "the old one takes nothing any more");
