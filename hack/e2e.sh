@@ -30,16 +30,15 @@ done
 shift $((OPTIND - 1))
 case $output in table | json) ;; *) fail "-o $output: json is the only other format" ;; esac
 
-# Destinations first, while an operator runs: it takes off their finalizers.
+# Whatever hangs is forced, for the cluster is to be left as it was found.
 clean_up() {
     status=$?
     trap '' INT TERM
     [ -n "$installed" ] && [ -z "$E2E_KEEP" ] || exit "$status"
     say "Removing everything"
-    kubectl delete "$crd" --all --all-namespaces --timeout=60s >/dev/null 2>&1 || true
+    hack/uninstall.sh --namespace "$E2E_NAMESPACE" --delete-destinations --force --delete-data >"$E2E_REPORT/uninstall.log" 2>&1 ||
+        echo "e2e: the release is left: $E2E_REPORT/uninstall.log" >&2
     kubectl delete namespace --selector posthorn.dev/e2e --timeout=120s >/dev/null 2>&1 || echo "e2e: namespaces of tests are left" >&2
-    helm uninstall posthorn -n "$E2E_NAMESPACE" --wait --timeout 2m >/dev/null 2>&1 || true
-    kubectl delete crd "$crd" --ignore-not-found --timeout=60s >/dev/null 2>&1 || echo "e2e: the CustomResourceDefinition is left" >&2
     kubectl delete namespace "$E2E_NAMESPACE" --ignore-not-found --timeout=120s >/dev/null 2>&1 || echo "e2e: the namespace $E2E_NAMESPACE is left" >&2
     exit "$status"
 }

@@ -15,7 +15,7 @@ alone="--set ingest.autoscaling.enabled=false --set ingest.pdb.enabled=false --s
 password="--set redis.bundled.password=posthorn-dev-password"
 
 # render FLAGS...: the chart without what is Helm's own
-render() { "$helm" template posthorn charts/posthorn -n posthorn-system "$@" | sed '/helm.sh\/chart:/d; /managed-by: Helm/d'; }
+render() { "$helm" template posthorn charts/posthorn -n posthorn-system "$@" | sed '/helm.sh\/chart:/d; /managed-by: Helm/d; /helm.sh\/resource-policy: keep}/d'; }
 
 # documents FILE PATTERN: those of the rendered documents in which a line matches, with a note at the head
 documents() {

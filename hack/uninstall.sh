@@ -13,7 +13,7 @@ nothing, unless it is told what is to become of them:
   --timeout TIME          how long to wait for that (15m)
   --force                 takes the finalizer off those that are still there then, for where no operator runs any more: what Redis holds of them
                           stays there
-  --delete-data           deletes the volume and the password of the bundled Redis
+  --delete-data           deletes the volume of the bundled Redis, and the Secret with its password
 TEXT
     exit 1
 }
@@ -71,5 +71,5 @@ kubectl delete pods,services -n "$namespace" -l app.kubernetes.io/name=posthorn,
 if [ "$data" = delete ]; then
     kubectl delete pvc,secrets -n "$namespace" -l app.kubernetes.io/name=posthorn,app.kubernetes.io/component=redis
 else
-    say "Volume and password of the bundled Redis, if there is one, are kept: kubectl -n $namespace get pvc/data-posthorn-redis-0 secret/posthorn-redis"
+    say "The volume of the bundled Redis, if there is one, and its password are kept: kubectl -n $namespace get pvc/data-posthorn-redis-0 secret/posthorn-redis"
 fi

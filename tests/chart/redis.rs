@@ -47,8 +47,6 @@ fn a_random_password_is_long_and_the_same_in_both_keys() {
     let password = secret["stringData"]["password"].as_str().unwrap();
     assert_eq!(password.len(), 32);
     assert!(secret["stringData"]["url"].as_str().unwrap().contains(password));
-    // workers outlive the release, and know no other one
-    assert_eq!(secret["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
 }
 
 #[test]
@@ -95,4 +93,12 @@ fn there_is_one_redis_and_not_two() {
     assert!(both.contains("redis.external is given, but redis.bundled.enabled is true: set it to false"), "{both}");
     let none = try_render(&["--set=redis.bundled.enabled=false"]).unwrap_err();
     assert!(none.contains("there is no Redis: give redis.external.url or redis.external.urlSecret"), "{none}");
+}
+
+#[test]
+fn the_password_of_the_bundled_one_outlives_the_release_as_its_volume_does() {
+    let kept = |args: &[&str]| found(&render(args), "Secret", "posthorn-redis")["metadata"]["annotations"]["helm.sh/resource-policy"].clone();
+    assert_eq!(kept(&[]), "keep");
+    let external = ["--set=redis.bundled.enabled=false", "--set=redis.external.url=redis://r:6379"];
+    assert_eq!(kept(&external), Value::Null);
 }

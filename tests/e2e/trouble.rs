@@ -40,7 +40,7 @@ async fn retries_are_shown_while_a_receiver_is_down_and_nothing_is_missing_after
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the installation that hack/e2e.sh makes"]
-async fn dead_letters_are_listed_and_redriven_by_a_command_in_the_cluster() {
+async fn dead_letters_are_listed_by_the_plugin_and_redriven_by_a_command_in_the_cluster() {
     let mut scene = Scene::open("dead-letters");
     let mut receiver = scene.receiver("billing", &["--reject-type", GARBLED]).await;
     scene.destination("billing", json!({}), json!({"delivery": {"retry": 0}}));
@@ -54,9 +54,12 @@ async fn dead_letters_are_listed_and_redriven_by_a_command_in_the_cluster() {
     .await;
 
     let namespace = scene.namespace.clone();
-    let list: Value = serde_json::from_str(&release::posthorn(&["dead", "list", "billing", "-n", &namespace, "-o", "json"])).unwrap();
+    let list: Value = serde_json::from_str(&tools::plugin(&["dead", "list", "billing", "-n", &namespace, "-o", "json"])).unwrap();
     let letters = list["items"].as_array().unwrap();
     assert_eq!(letters.len(), 10, "{list}");
+    let sequence = letters[0]["sequence"].as_str().unwrap();
+    let shown = tools::plugin(&["dead", "show", "billing", sequence, "-n", &namespace]);
+    assert!(shown.contains("422"), "{shown}");
     receiver.restart(&[]).await;
     // one that comes before the node knows where the new pod is dies again
     eventually_within(PATIENCE, "all dead letters are delivered", async || {

@@ -2,6 +2,7 @@
 
 use super::it::eventually::{eventually_within, holds};
 use super::tools::{apply, kubectl, ok, until};
+use super::scene::merge;
 use super::{PATIENCE, settings};
 use base64::Engine as _;
 use bytes::Bytes;
@@ -60,21 +61,8 @@ impl Receiver {
     pub async fn run(&self, flags: &[&str]) {
         let listen = format!("0.0.0.0:{PORT}");
         let args = [&["receiver", "--listen", &listen, "--output", "json"], flags].concat();
-        let pod = json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": self.name, "namespace": self.namespace, "labels": {"app": self.name}},
-            "spec": {
-                "automountServiceAccountToken": false,
-                "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
-                "containers": [{
-                    "name": "receiver", "image": settings::image(), "args": args,
-                    "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
-                    "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": true},
-                    "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
-                }],
-            },
-        });
-        apply(&pod.to_string());
+        let probe = json!({"tcpSocket": {"port": PORT}, "periodSeconds": 1});
+        run_pod(&self.namespace, &self.name, &args, json!({"readinessProbe": probe}), json!({}));
         until(PATIENCE, &self.namespace, &format!("pod/{}", self.name), "{.status.conditions[?(@.type=='Ready')].status}", "True").await;
     }
 
@@ -114,6 +102,27 @@ impl Receiver {
         })
         .await;
     }
+}
+
+/// A pod of the image under test, locked down as the chart's are. `container` and `spec` are laid over its own.
+pub fn run_pod(namespace: &str, name: &str, args: &[&str], container: Value, spec: Value) {
+    let mut all = json!({
+        "name": "main", "image": settings::image(), "args": args,
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+        "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": true},
+    });
+    merge(&mut all, container);
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
+        "spec": {
+            "automountServiceAccountToken": false,
+            "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [all],
+        },
+    });
+    merge(&mut pod["spec"], spec);
+    apply(&pod.to_string());
 }
 
 /// The longest time between two accepted requests.

@@ -1,7 +1,7 @@
 //! A namespace of a test's own. It is dumped if the test fails, and removed in any case.
 
 use super::load::Shape;
-use super::receiver::PORT;
+use super::receiver::{PORT, run_pod};
 use super::report::Line;
 use super::tools::{apply, items, json, kubectl, ok, value};
 use super::{PATIENCE, Receiver, eventually_within, holds, settings};
@@ -52,6 +52,11 @@ impl Scene {
     /// A receiver.
     pub async fn receiver(&self, name: &str, flags: &[&str]) -> Receiver {
         Receiver::start(&self.namespace, name, flags).await
+    }
+
+    /// A pod of the image under test that runs a command of `posthorn`. `spec` is laid over its own.
+    pub fn pod(&self, name: &str, args: &[&str], spec: Value) {
+        run_pod(&self.namespace, name, args, json!({}), spec);
     }
 
     /// A destination of the same name as its receiver, that takes the events of this scene. `more` is laid over its spec, `http` over its sink.
@@ -156,7 +161,7 @@ pub fn condition(object: &Value, kind: &str) -> Value {
 }
 
 /// Lays one object over another, member by member.
-fn merge(under: &mut Value, over: Value) {
+pub fn merge(under: &mut Value, over: Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {
             for (name, value) in over {

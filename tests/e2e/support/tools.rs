@@ -32,6 +32,16 @@ pub fn json(args: &[&str]) -> Value {
     serde_json::from_str(&ok(&[args, &["-o", "json"]].concat())).unwrap()
 }
 
+/// Runs `kubectl posthorn`, the plugin, which must succeed.
+pub fn plugin(args: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_posthorn"), folder.path().join("kubectl-posthorn")).unwrap();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(std::iter::once(folder.path().to_owned()).chain(std::env::split_paths(&path))).unwrap();
+    let output = Command::new("kubectl").arg("posthorn").args(args).env("PATH", path).stdin(Stdio::null()).output().unwrap();
+    printed("kubectl posthorn", args, output)
+}
+
 /// The `items` of `kubectl get … -o json`.
 pub fn items(args: &[&str]) -> Vec<Value> {
     json(args)["items"].as_array().cloned().unwrap_or_default()
@@ -52,7 +62,8 @@ pub async fn until(within: Duration, namespace: &str, object: &str, path: &str, 
     .await;
 }
 
-fn run(program: &str, args: &[&str], stdin: &str) -> Output {
+/// Runs a program with something to read.
+pub fn run(program: &str, args: &[&str], stdin: &str) -> Output {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {program}: {error}: put it on the PATH"));
