@@ -26,6 +26,9 @@ for name in BUILDER_IMAGE RUNTIME_IMAGE CARGO_BUILD_JOBS; do
 done
 "$engine" build "$@" .
 
-size=$("$engine" save "$image" | gzip -6 | wc -c | awk '{ printf "%.1f", $1 / 1e6 }')
+saved=$(mktemp "${TMPDIR:-/tmp}/posthorn-image.XXXXXX")
+trap 'rm -f "$saved"' EXIT
+"$engine" save "$image" >"$saved"
+size=$(gzip -6 <"$saved" | wc -c | awk '{ printf "%.1f", $1 / 1e6 }')
 say "$image is built, $size MB compressed"
 awk -v size="$size" -v limit="$limit" 'BEGIN { exit (size + 0 > limit + 0) }' || fail "that is more than $limit MB: look at what the Dockerfile copies"

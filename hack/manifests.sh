@@ -14,8 +14,11 @@ alone="--set ingest.autoscaling.enabled=false --set ingest.pdb.enabled=false --s
 # no secret: it stands in a file that everyone can read, and opens a Redis that only pods of Posthorn are let to
 password="--set redis.bundled.password=posthorn-dev-password"
 
-# render FLAGS...: the chart without what is Helm's own
-render() { "$helm" template posthorn charts/posthorn -n posthorn-system "$@" | sed '/helm.sh\/chart:/d; /managed-by: Helm/d; /helm.sh\/resource-policy: keep}/d'; }
+# render FLAGS...: the chart without what is Helm's own, into $work/rendered
+render() {
+    "$helm" template posthorn charts/posthorn -n posthorn-system "$@" >"$work/whole"
+    sed '/helm.sh\/chart:/d; /managed-by: Helm/d; /helm.sh\/resource-policy: keep}/d' "$work/whole" >"$work/rendered"
+}
 
 # documents FILE PATTERN: those of the rendered documents in which a line matches, with a note at the head
 documents() {
@@ -25,14 +28,17 @@ documents() {
         function flush() { if (text ~ pattern && text !~ /# Source: posthorn\/templates\/(rbac|crd|tests\/)/) printf "---\n%s", text; text = "" }
         /^---$/ { flush(); next }
         { text = text $0 "\n" }
-        END { flush() }' | sed '/^# Source: /d' >>"$1"
+        END { flush() }' "$work/rendered" | sed '/^# Source: /d' >>"$1"
 }
 
 # shellcheck disable=SC2086 # flags
 make() {
-    render $external $alone | documents "$1/base/posthorn.yaml" 'kind: '
-    render $alone $password | documents "$1/overlays/dev/redis.yaml" '\n  name: posthorn-redis\n'
-    render $external | documents "$1/overlays/production/availability.yaml" 'kind: (PodDisruptionBudget|HorizontalPodAutoscaler)\n'
+    render $external $alone
+    documents "$1/base/posthorn.yaml" 'kind: '
+    render $alone $password
+    documents "$1/overlays/dev/redis.yaml" '\n  name: posthorn-redis\n'
+    render $external
+    documents "$1/overlays/production/availability.yaml" 'kind: (PodDisruptionBudget|HorizontalPodAutoscaler)\n'
 }
 
 # install FOLDER: the overlay for trying things out in one file

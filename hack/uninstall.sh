@@ -37,7 +37,8 @@ say() { printf '%s\n' "$*"; }
 
 # remaining: "namespace name" of each destination, one a line; nothing without the definition
 remaining() {
-    kubectl get crd "$crd" >/dev/null 2>&1 || return 0
+    definition=$(kubectl get crd "$crd" --ignore-not-found -o name) || { say "It cannot be told whether there are destinations: see above" >&2; exit 1; }
+    [ -n "$definition" ] || return 0
     kubectl get "$crd" -A -o 'jsonpath={range .items[*]}{.metadata.namespace} {.metadata.name}{"\n"}{end}'
 }
 

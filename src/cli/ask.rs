@@ -57,7 +57,7 @@ impl Asking {
 
 impl Asked {
     /// Connection and bus.
-    pub fn runs(&self) -> (&Link, &str) {
+    pub fn place(&self) -> (&Link, &str) {
         (&self.link, &self.bus.name)
     }
 

@@ -79,7 +79,7 @@ pub struct Send {
     /// Send at most so many events a second (100/s)
     #[arg(long, value_name = "N/s", help_heading = "Many events")]
     rate: Option<Rate>,
-    /// Send through ingest at this address, as producers do, instead of straight into Redis
+    /// Send through ingest at this address, as producers do, instead of straight into Redis; the limits of its own settings count, --config is not read
     #[arg(long, value_name = "URL", conflicts_with_all = ["redis", "redis_ca", "data_dir"], help_heading = "Through ingest")]
     ingest: Option<String>,
     /// File with the bearer token of a producer

@@ -62,7 +62,7 @@ impl Skip {
         if asked.before.owned {
             return Ok(None);
         }
-        let (link, bus) = asked.runs();
+        let (link, bus) = asked.place();
         match skip::without_worker(link, bus, &asked.named.uid, self.sequence).await? {
             Skipped::Done => Ok(Some(asked.now().await?)),
             Skipped::Busy => Ok(None),

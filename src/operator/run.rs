@@ -12,7 +12,7 @@ use super::references::References;
 use super::routes::Routes;
 use super::status::StatusWriter;
 use super::trigger::Trigger;
-use super::workers::{self, Hooks, NoRedisUrl, Workers};
+use super::workers::{self, Hooks, IncompleteTemplate, Workers};
 use super::{OperatorConfig, api, reconcile, sweep, watch};
 use crate::admin::{Gate, Readiness};
 use crate::bus::Links;
@@ -54,7 +54,7 @@ pub struct Surroundings {
 pub enum Ended {
     /// It would not know how workers reach Redis.
     #[error(transparent)]
-    NoRedisUrl(#[from] NoRedisUrl),
+    IncompleteTemplate(#[from] IncompleteTemplate),
     /// Another leads.
     #[error(transparent)]
     Lost(#[from] Lost),
@@ -95,7 +95,7 @@ struct Standby {
 }
 
 impl Standby {
-    fn start(config: &OperatorConfig, surroundings: &Surroundings, leadership: Leadership) -> Result<Standby, NoRedisUrl> {
+    fn start(config: &OperatorConfig, surroundings: &Surroundings, leadership: Leadership) -> Result<Standby, IncompleteTemplate> {
         let Surroundings { client, links: _, metrics, readiness, shutdown: _ } = surroundings;
         let trigger = Trigger::default();
         let (objects, watching) = objects::watch(client.clone(), trigger.clone(), readiness.gate("objects"));

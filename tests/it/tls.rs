@@ -154,7 +154,7 @@ async fn ingest_takes_events_by_tls_and_follows_a_mounted_certificate() {
     for flag in ["--tls-cert", &certificate, "--tls-key", &key] {
         pieces.flag(flag);
     }
-    let ingest = pieces.ingest().await;
+    let mut ingest = pieces.ingest().await;
     assert_eq!(post(&old, ingest.addr, 1).await.unwrap().status, 202);
     assert!(post(&new, ingest.addr, 2).await.is_err());
     assert!(Client::new(ingest.addr).post(&Post::numbered(3)).await.is_err(), "no TLS, no answer");
@@ -165,7 +165,7 @@ async fn ingest_takes_events_by_tls_and_follows_a_mounted_certificate() {
     })
     .await;
     assert_eq!(pieces.redis.cli(&["XLEN", "ph:{default}:in"]), "2");
-    assert!(ingest.process.log().contains("a new certificate is presented"), "{}", ingest.process.log());
+    ingest.process.line("a new certificate is presented").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,11 +3,11 @@
 use super::sender::Failure;
 use crate::bus::append::Receipt;
 use crate::event::http::binary;
-use crate::event::{Event, Sequence};
+use crate::event::{Event, Mode, Sequence};
 use crate::traces;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -17,8 +17,8 @@ use serde::Deserialize;
 use std::path::Path;
 use std::time::Duration;
 
-/// Longest wait for an answer: ingest itself gives up earlier.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for an answer: ingest gives a body 30 s and the storing 5 s, and then says so itself.
+const TIMEOUT: Duration = Duration::from_secs(45);
 /// Most of an answer that is read, bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
@@ -50,7 +50,9 @@ impl Ingest {
     pub(super) fn new(address: &str, bus: &str, token: Option<&Path>) -> anyhow::Result<Ingest> {
         let base = address.trim_end_matches('/');
         let uri: Uri = format!("{base}/v1/buses/{bus}/events").parse().with_context(|| format!("--ingest {address}"))?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        let whole = uri.query().is_none() && uri.path().ends_with(&format!("/v1/buses/{bus}/events"));
+        let anonymous = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        if !(matches!(uri.scheme_str(), Some("http" | "https")) && whole && anonymous) {
             bail!("--ingest {address}: write it like http://127.0.0.1:8080");
         }
         let authorization = token.map(read_token).transpose()?;
@@ -60,13 +62,12 @@ impl Ingest {
 
     /// Sends one event, and waits until it is stored.
     pub(super) async fn post(&self, event: &Event) -> Result<Receipt, Failure> {
-        let (mut headers, body) = binary(event, Sequence::ZERO).map_err(|error| Failure::Never(error.to_string()))?;
-        headers.remove("ce-sequence"); // it is given there
+        let (mut headers, body) = request(event)?;
         headers.extend(self.authorization.iter().map(|value| (header::AUTHORIZATION, value.clone())));
-        let mut request = Request::post(self.uri.clone()).body(Full::new(body)).expect("the URI was parsed");
-        request.headers_mut().extend(headers);
+        let mut post = Request::post(self.uri.clone()).body(Full::new(body)).expect("the URI was parsed");
+        post.headers_mut().extend(headers);
         let exchange = async {
-            let (head, body) = self.client.request(request).await.map_err(lost)?.into_parts();
+            let (head, body) = self.client.request(post).await.map_err(lost)?.into_parts();
             let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| Failure::Unknown(error.to_string()))?;
             understand(head.status, &body.to_bytes())
         };
@@ -77,9 +78,30 @@ impl Ingest {
     }
 }
 
+/// The event as it was given: an envelope stays one.
+fn request(event: &Event) -> Result<(HeaderMap, Bytes), Failure> {
+    if event.mode != Mode::Binary {
+        let json = HeaderValue::from_static("application/cloudevents+json");
+        return Ok((HeaderMap::from_iter([(header::CONTENT_TYPE, json)]), event.data.clone()));
+    }
+    let never = |error: &dyn std::fmt::Display| Failure::Never(error.to_string());
+    let (mut headers, body) = binary(event, Sequence::ZERO).map_err(|error| never(&error))?;
+    // what is ours on the way to a destination is the producer's here
+    for (header, own) in [("ce-sequence", "sequence"), ("ce-producersequence", "producersequence")] {
+        headers.remove(header);
+        if let Some(value) = event.attributes.get(own) {
+            headers.insert(header, HeaderValue::try_from(value).map_err(|error| never(&error))?);
+        }
+    }
+    Ok((headers, body))
+}
+
 fn read_token(file: &Path) -> anyhow::Result<HeaderValue> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read the token in {}", file.display()))?;
     let token = text.lines().next().unwrap_or_default().trim();
+    if token.is_empty() {
+        bail!("{} holds no token", file.display());
+    }
     let mut value = HeaderValue::try_from(format!("Bearer {token}")).with_context(|| format!("{} holds no token", file.display()))?;
     value.set_sensitive(true);
     Ok(value)
@@ -99,13 +121,14 @@ fn understand(status: StatusCode, body: &[u8]) -> Result<Receipt, Failure> {
         return Ok(Receipt { sequence: sequence.parse().map_err(|_| strange())?, duplicate });
     }
     let Problem { kind, detail } = serde_json::from_slice(body).map_err(|_| match status.is_server_error() {
-        true => Failure::Again(format!("something before ingest answered {status}")),
+        true => Failure::Unknown(format!("something before ingest answered {status}")),
         false => strange(),
     })?;
     let said = format!("ingest answered {status}: {detail}");
     Err(match status {
         _ if kind.ends_with("/outcome-unknown") => Failure::Unknown(said),
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Failure::Again(said),
+        _ if status.is_server_error() => Failure::Unknown(said),
         _ => Failure::Never(said),
     })
 }
@@ -113,6 +136,7 @@ fn understand(status: StatusCode, body: &[u8]) -> Result<Receipt, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Limits, json};
 
     fn problem(status: u16, word: &str) -> Failure {
         let body = format!("{{\"type\": \"https://posthorn.dev/problems/{word}\", \"detail\": \"why\"}}");
@@ -127,14 +151,24 @@ mod tests {
         assert!(matches!(problem(429, "rate-limited"), Failure::Again(_)));
         assert!(matches!(problem(503, "outcome-unknown"), Failure::Unknown(_)));
         assert!(matches!(problem(401, "unauthorized"), Failure::Never(said) if said.ends_with("why")));
-        assert!(matches!(understand(StatusCode::BAD_GATEWAY, b"<html>"), Err(Failure::Again(_))));
+        assert!(matches!(understand(StatusCode::BAD_GATEWAY, b"<html>"), Err(Failure::Unknown(_))));
         assert!(matches!(understand(StatusCode::OK, b"<html>"), Err(Failure::Never(_))));
     }
 
     #[test]
     fn an_address_that_is_none_is_refused() {
-        for wrong in ["localhost:8080", "ftp://a", "http://a b"] {
+        for wrong in ["localhost:8080", "ftp://a", "http://a b", "http://a/?b", "http://a/#b", "http://user:word@a"] {
             assert!(Ingest::new(wrong, "default", None).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_event_is_sent_as_it_was_given() {
+        let envelope = br#"{"specversion":"1.0","id":"1","source":"/a","type":"t","sequence":"7"}"#;
+        let event = json::event(&Bytes::from_static(envelope), &Limits::default()).unwrap();
+        let (headers, body) = request(&event).unwrap();
+        assert_eq!((&headers["content-type"], &body[..]), (&HeaderValue::from_static("application/cloudevents+json"), &envelope[..]));
+        let (headers, _) = request(&Event { mode: Mode::Binary, data: Bytes::new(), ..event }).unwrap();
+        assert_eq!((&headers["ce-sequence"], headers.get("ce-producersequence")), (&HeaderValue::from_static("7"), None));
     }
 }

@@ -22,7 +22,7 @@ mod pools;
 mod watch;
 
 pub use apply::MayWrite;
-pub use build::{Destination, NoRedisUrl};
+pub use build::{Destination, IncompleteTemplate};
 pub use memory::Kind;
 pub use nudge::Reported;
 pub use pods::Changed;
@@ -103,7 +103,7 @@ impl Workers {
     ///
     /// # Errors
     /// If neither the pod template nor the configuration says how workers reach Redis.
-    pub fn start(client: Client, config: &OperatorConfig, hooks: Hooks) -> Result<(Workers, Changes), NoRedisUrl> {
+    pub fn start(client: Client, config: &OperatorConfig, hooks: Hooks) -> Result<(Workers, Changes), IncompleteTemplate> {
         let Hooks { reported, changed, may_write, metrics } = hooks;
         let template = Template::new(config.workers.template.clone(), &config.workers.image, config.redis.without_password())?;
         if let Some((bus, _)) = config.settings.buses.iter().find(|(_, bus)| bus.redis.is_some()) {

@@ -6,6 +6,7 @@ use super::scene::{destination, secret};
 use super::world::World;
 use crate::support::client::Post;
 use crate::support::eventually::holds;
+use crate::support::redis::free_port;
 use crate::support::{Client, eventually};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -117,7 +118,8 @@ async fn a_receiver_takes_each_event_once(language: &str, command: Option<Vec<St
         return;
     };
     let dir = TempDir::with_prefix("posthorn-guide-").unwrap();
-    let receiver = Program::start(&command, dir.path(), 0).await;
+    // one that no connection is given while the receiver is away
+    let receiver = Program::start(&command, dir.path(), free_port()).await;
     let addr = receiver.addr;
     verifies_signatures(addr).await;
     let key = |value: &str| secret("keys", json!({"key": value}));

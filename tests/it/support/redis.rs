@@ -108,7 +108,13 @@ impl Redis {
         let appendfsync = self.options.appendfsync.take();
         self.restart();
         self.cli(&["CONFIG", "SET", "appendonly", "yes"]);
-        while !self.cli(&["INFO", "persistence"]).contains("aof_rewrite_in_progress:0") {
+        let (begun, written) = (Instant::now(), ["aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0", "aof_last_bgrewrite_status:ok"]);
+        loop {
+            let found = self.cli(&["INFO", "persistence"]);
+            if written.iter().all(|line| found.contains(line)) {
+                break;
+            }
+            assert!(begun.elapsed() < LOADS_WITHIN, "the append-only file is not written: {found}");
             std::thread::sleep(Duration::from_millis(5));
         }
         self.stop();

@@ -6,7 +6,7 @@ mod labels;
 mod template;
 
 pub use labels::{DESTINATION_UID, Destination, POOL, SELECTOR, WORKER, Worker};
-pub use template::{NoRedisUrl, Template};
+pub use template::{IncompleteTemplate, Template};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};

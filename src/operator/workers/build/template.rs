@@ -28,9 +28,9 @@ const GROUP: i64 = 65532;
 /// Seconds between SIGTERM and SIGKILL, where the admin gives none: a worker ends within 10.
 const GRACE: i64 = 30;
 
-/// The pods would not know where Redis is.
+/// The pods would not have what they need for Redis.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoRedisUrl {
+pub enum IncompleteTemplate {
     /// The operator's own address is no use for them.
     #[error(
         "the address of Redis holds a password, which must not stand in pod specs; give workers theirs from a Secret: in the pod template, container \
@@ -60,7 +60,7 @@ impl Template {
     ///
     /// # Errors
     /// If the template names no address of Redis and there is none to give.
-    pub fn new(mut admins: PodTemplateSpec, image: &str, redis: Option<&str>) -> Result<Template, NoRedisUrl> {
+    pub fn new(mut admins: PodTemplateSpec, image: &str, redis: Option<&str>) -> Result<Template, IncompleteTemplate> {
         let spec = admins.spec.get_or_insert_default();
         let container = container(&mut spec.containers);
         container.image = Some(image.to_owned());
@@ -81,16 +81,16 @@ impl Template {
     ///
     /// # Errors
     /// If their environment names no settings.
-    pub fn require_settings(&self, bus: &str) -> Result<(), NoRedisUrl> {
-        if self.sets(CONFIG) { Ok(()) } else { Err(NoRedisUrl::OfBus(bus.to_owned())) }
+    pub fn require_settings(&self, bus: &str) -> Result<(), IncompleteTemplate> {
+        if self.sets(CONFIG) { Ok(()) } else { Err(IncompleteTemplate::OfBus(bus.to_owned())) }
     }
 
     /// Checks that the pods know authorities of their own for Redis.
     ///
     /// # Errors
     /// If their environment names none.
-    pub fn require_authorities(&self) -> Result<(), NoRedisUrl> {
-        if self.sets(REDIS_CA) { Ok(()) } else { Err(NoRedisUrl::Authorities) }
+    pub fn require_authorities(&self) -> Result<(), IncompleteTemplate> {
+        if self.sets(REDIS_CA) { Ok(()) } else { Err(IncompleteTemplate::Authorities) }
     }
 
     fn sets(&self, name: &str) -> bool {
@@ -134,10 +134,10 @@ fn container(containers: &mut Vec<Container>) -> &mut Container {
     &mut containers[at]
 }
 
-fn environment(env: &mut Vec<EnvVar>, redis: Option<&str>) -> Result<(), NoRedisUrl> {
+fn environment(env: &mut Vec<EnvVar>, redis: Option<&str>) -> Result<(), IncompleteTemplate> {
     let given = |env: &[EnvVar], name: &str| env.iter().any(|variable| variable.name == name);
     if !given(env, REDIS_URL) {
-        env.push(variable(REDIS_URL, redis.ok_or(NoRedisUrl::Password)?));
+        env.push(variable(REDIS_URL, redis.ok_or(IncompleteTemplate::Password)?));
     }
     // in a cluster of IPv6 alone the admin says [::]:9090
     if !given(env, ADMIN_LISTEN) {
