@@ -18,6 +18,7 @@ use posthorn::worker::halt::HaltReason;
 use regex::Regex;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
 /// What is wrong with a manifest; nothing for a kind that is not ours.
 fn wrong(document: &Document, place: Option<Place>) -> Vec<String> {
@@ -96,6 +97,14 @@ fn every_command_line_parses() {
     }
     assert_eq!(wrong, Vec::<String>::new());
     assert!(count > 20, "{count}");
+}
+
+#[test]
+fn every_script_is_one_for_a_shell() {
+    for block in pages().iter().flat_map(Page::blocks).filter(|block| block.language == "sh") {
+        let read = Command::new("sh").args(["-n", "-c", &block.text]).output().unwrap();
+        assert!(read.status.success(), "{}: {}", block.place, String::from_utf8_lossy(&read.stderr));
+    }
 }
 
 #[test]
