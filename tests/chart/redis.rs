@@ -97,7 +97,8 @@ fn there_is_one_redis_and_not_two() {
 
 #[test]
 fn the_password_of_the_bundled_one_outlives_the_release_as_its_volume_does() {
-    let kept = |args: &[&str]| found(&render(args), "Secret", "posthorn-redis")["metadata"]["annotations"]["helm.sh/resource-policy"].clone();
+    let kept =
+        |args: &[&str]| found(&render(args), "Secret", "posthorn-redis")["metadata"]["annotations"]["helm.sh/resource-policy"].clone();
     assert_eq!(kept(&[]), "keep");
     let external = ["--set=redis.bundled.enabled=false", "--set=redis.external.url=redis://r:6379"];
     assert_eq!(kept(&external), Value::Null);
