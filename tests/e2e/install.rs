@@ -30,7 +30,8 @@ async fn the_samples_are_accepted_or_told_what_they_lack() {
     assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
     let judged = eventually_within(PATIENCE, "each sample is judged", async || {
         let samples = items(&["get", "evd", "-n", &scene.namespace]);
-        let open = samples.iter().filter(|sample| condition(sample, "Accepted")["status"] == "Unknown" || condition(sample, "Accepted").is_null());
+        let open =
+            samples.iter().filter(|sample| condition(sample, "Accepted")["status"] == "Unknown" || condition(sample, "Accepted").is_null());
         let open = open.count();
         holds(open == 0 && samples.len() >= 10, || format!("{open} of {} are not", samples.len()))?;
         Ok(samples)

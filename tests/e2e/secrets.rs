@@ -17,7 +17,10 @@ async fn a_rotated_secret_reaches_the_running_worker_and_what_waited_for_it_is_d
     for (name, isolation) in [("shared", "Shared"), ("dedicated", "Dedicated")] {
         let secret = |signing: &str, key: &str| {
             let metadata = json!({"name": name, "namespace": scene.namespace, "labels": {"posthorn.dev/allow": "true"}});
-            apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"signing": signing, "key": key}}).to_string());
+            apply(
+                &json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"signing": signing, "key": key}})
+                    .to_string(),
+            );
         };
         secret(OLD, "old");
         let mut receiver = scene.receiver(name, &["--secret", OLD]).await;

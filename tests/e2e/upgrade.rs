@@ -84,7 +84,12 @@ impl Inside {
             self.receiver.seen().iter().filter(|seen| seen.accepted()).filter_map(|seen| seen.id().map(str::to_owned)).collect();
         let mut once = accepted.clone();
         once.dedup();
-        assert!(once.iter().cloned().eq((1..=INSIDE).map(|number| format!("n-{number}"))), "{} came, {} of them once", accepted.len(), once.len());
+        assert!(
+            once.iter().cloned().eq((1..=INSIDE).map(|number| format!("n-{number}"))),
+            "{} came, {} of them once",
+            accepted.len(),
+            once.len()
+        );
         scene.line.count(once.len(), accepted.len() - once.len());
         let log = ok(&["logs", "-n", &scene.namespace, "sender"]);
         log.lines().count() - 1

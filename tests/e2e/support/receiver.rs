@@ -1,8 +1,8 @@
 //! `posthorn receiver` in a pod with a Service before it. Its log is what it got.
 
 use super::it::eventually::{eventually_within, holds};
-use super::tools::{apply, kubectl, ok, until};
 use super::scene::merge;
+use super::tools::{apply, kubectl, ok, until};
 use super::{PATIENCE, settings};
 use base64::Engine as _;
 use bytes::Bytes;

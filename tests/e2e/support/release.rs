@@ -140,4 +140,3 @@ pub fn left() -> Vec<String> {
     }
     found
 }
-
