@@ -7,6 +7,7 @@
 
 mod deletion;
 mod delivery;
+mod documented;
 mod install;
 mod kills;
 mod removal;

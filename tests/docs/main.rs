@@ -1,6 +1,10 @@
 //! What the documentation shows is true: manifests are valid, command lines parse, links lead somewhere, names exist.
 #![allow(clippy::unwrap_used)]
 
+mod cluster;
+mod pages;
+
+use crate::pages::{Page, documents, entries, files, pages, read, root, typed, words};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -13,98 +17,8 @@ use posthorn::settings::Settings;
 use posthorn::worker::halt::HaltReason;
 use regex::Regex;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A page: its path below the root, its text.
-struct Page {
-    path: PathBuf,
-    text: String,
-}
-
-/// A fenced block: where it begins, what is said after the fence, its lines.
-struct Block {
-    place: String,
-    language: String,
-    text: String,
-}
-
-fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect()
-}
-
-/// Every file below a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    entries(folder).into_iter().flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
-}
-
-/// Every page of the root and below `docs/`.
-fn pages() -> Vec<Page> {
-    let files = entries(root()).into_iter().chain(files(&root().join("docs")));
-    let mut pages: Vec<Page> = files
-        .filter(|file| file.extension().is_some_and(|extension| extension == "md"))
-        .map(|file| Page { path: file.strip_prefix(root()).unwrap().to_owned(), text: read(&file) })
-        .collect();
-    pages.sort_by(|a, b| a.path.cmp(&b.path));
-    assert!(pages.len() > 5);
-    pages
-}
-
-impl Page {
-    fn blocks(&self) -> Vec<Block> {
-        let mut blocks = Vec::new();
-        let mut open: Option<Block> = None;
-        for (number, line) in (1..).zip(self.text.lines()) {
-            match (line.trim_start().strip_prefix("```"), &mut open) {
-                (Some(language), None) => {
-                    let place = format!("{}:{number}", self.path.display());
-                    open = Some(Block { place, language: language.to_owned(), text: String::new() });
-                }
-                (Some(_), Some(_)) => blocks.extend(open.take()),
-                (None, Some(block)) => block.text.extend([line, "\n"]),
-                (None, None) => {}
-            }
-        }
-        assert!(open.is_none(), "{}: a block is not closed", self.path.display());
-        blocks
-    }
-
-    /// The text between the blocks, with a line for each line of the page.
-    fn prose(&self) -> String {
-        let mut inside = false;
-        let mut prose = String::new();
-        for line in self.text.lines() {
-            let fence = line.trim_start().starts_with("```");
-            inside ^= fence;
-            prose.extend([if inside || fence { "" } else { line }, "\n"]);
-        }
-        prose
-    }
-
-    /// What stands between backticks, on one line or over two.
-    fn code(&self) -> Vec<String> {
-        let code = Regex::new(r"`([^`]+)`").unwrap();
-        code.captures_iter(&self.prose()).map(|found| found[1].replace('\n', " ")).collect()
-    }
-
-    /// The anchors of its headings, as GitHub makes them.
-    fn anchors(&self) -> BTreeSet<String> {
-        let headings = self
-            .prose()
-            .lines()
-            .filter_map(|line| line.strip_prefix('#').map(|rest| rest.trim_start_matches('#').trim().to_owned()))
-            .collect::<Vec<_>>();
-        let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
-        headings.iter().map(|heading| heading.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
-    }
-}
+use std::path::Path;
+use std::process::Command;
 
 /// What is wrong with a manifest; nothing for a kind that is not ours.
 fn wrong(document: &Document, place: Option<Place>) -> Vec<String> {
@@ -144,6 +58,9 @@ fn every_yaml_block_can_be_used_as_it_stands() {
             wrong.extend(problems_of(&block.place, &block.text, Some(place)));
         }
     }
+    for block in pages().iter().flat_map(Page::blocks) {
+        wrong.extend(documents(&block).iter().flat_map(|text| problems_of(&block.place, text, Some(Place::Cluster))));
+    }
     assert_eq!(wrong, Vec::<String>::new());
     assert!(manifests > 3);
 }
@@ -155,27 +72,6 @@ fn every_manifest_is_valid() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
-/// The words of the first command of a shell line: up to a comment, pipe, redirection or the like, without quotes.
-fn words(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
-    for c in line.chars() {
-        match (c, quote) {
-            (_, Some(open)) if c == open => quote = None,
-            (_, Some(_)) => word.get_or_insert_default().push(c),
-            ('\'' | '"', None) => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            ('|' | ';' | '&' | '>' | '<', None) => break,
-            ('#', None) if word.is_none() => break,
-            (' ', None) => words.extend(word.take()),
-            (_, None) => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    words
-}
-
 /// The words of each call of `posthorn` in a shell line, its own name first; variables before it are passed over, and the word SEQUENCE stands for
 /// one. As a plugin of kubectl, as the command of a pod and in a container it takes the same.
 fn calls(line: &str) -> Vec<Vec<String>> {
@@ -183,17 +79,6 @@ fn calls(line: &str) -> Vec<Vec<String>> {
     let start = Regex::new(&format!(r"(?:{before})((?:[A-Z_]+=\S+ +)*)(posthorn(?::\w+)?(?: |$))")).unwrap();
     let call = |line: &str| words(line).into_iter().map(|word| if word == "SEQUENCE" { "1-0".to_owned() } else { word }).collect();
     start.captures_iter(line).map(|found| call(&line[found.get(2).unwrap().start()..])).collect()
-}
-
-/// The lines that are typed: all of a script, those behind a prompt of a session; continued lines are joined.
-fn typed(block: &Block) -> Vec<String> {
-    let joined = block.text.replace("\\\n", " ");
-    let typed = |line: &str| match block.language.as_str() {
-        "sh" => Some(line.trim().to_owned()),
-        "console" => line.strip_prefix("$ ").map(str::to_owned),
-        _ => None,
-    };
-    joined.lines().filter_map(typed).collect()
 }
 
 #[test]
@@ -212,6 +97,14 @@ fn every_command_line_parses() {
     }
     assert_eq!(wrong, Vec::<String>::new());
     assert!(count > 20, "{count}");
+}
+
+#[test]
+fn every_script_is_one_for_a_shell() {
+    for block in pages().iter().flat_map(Page::blocks).filter(|block| block.language == "sh") {
+        let read = Command::new("sh").args(["-n", "-c", &block.text]).output().unwrap();
+        assert!(read.status.success(), "{}: {}", block.place, String::from_utf8_lossy(&read.stderr));
+    }
 }
 
 #[test]
