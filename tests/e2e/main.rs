@@ -13,5 +13,4 @@ mod removal;
 mod secrets;
 mod support;
 mod trouble;
-
 mod upgrade;
