@@ -54,8 +54,10 @@ server=$(kubectl version 2>/dev/null | sed -n 's/^Server Version: //p')
 say "Building the tests"
 cargo test --locked --test e2e --no-run
 
-rm -rf "$E2E_REPORT"
+# what an earlier run left, and nothing else that may be in a folder of somebody's choice
 mkdir -p "$E2E_REPORT"
+rm -f "$E2E_REPORT"/table "$E2E_REPORT"/*.json "$E2E_REPORT"/*.log
+rm -rf "$E2E_REPORT"/failed
 say "Installing $IMAGE on Kubernetes $server, context $(kubectl config current-context 2>/dev/null || echo none)"
 begun=$(date +%s)
 trap clean_up EXIT
@@ -83,6 +85,11 @@ else
     tests --skip removal:: || status=1
     # last, for nothing is there after it
     tests removal:: || status=1
+fi
+
+if [ "$(wc -l <"$E2E_REPORT/lines.json")" -lt 2 ]; then
+    echo "e2e: no test has these words in its name: $*" >&2
+    status=1
 fi
 
 say "Summary"

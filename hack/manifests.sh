@@ -44,6 +44,7 @@ make() {
 # install FOLDER: the overlay for trying things out in one file
 install() {
     echo '# Everything in one file, with a small Redis, for trying Posthorn out: kubectl apply -f manifests/install.yaml'
+    echo "# Another image: sed 's|ghcr.io/posthorn/posthorn|registry.example/posthorn|' manifests/install.yaml | kubectl apply -f -"
     echo '# Made from manifests/overlays/dev by hack/manifests.sh. Do not edit.'
     "$kubectl" kustomize "$1/overlays/dev"
 }

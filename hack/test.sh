@@ -2,7 +2,8 @@
 # Runs every test: with cargo-nextest if it is installed, else with cargo itself.
 #
 # Many tests start servers and wait for what they do, on a machine that is busy with other tests. So at most three that failed get a second
-# try, by themselves. Who passes then is named at the end, as it is to be mended all the same; who fails again fails the run.
+# try, by themselves (with nextest: each, shown as FLAKY). Who passes then is named at the end, as it is to be mended all the same; who fails
+# again fails the run.
 set -eu
 cd "$(dirname "$0")/.."
 SECOND_TRIES=3

@@ -18,6 +18,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod authorities;
 pub mod bus;
 pub mod cli;
 pub mod event;

@@ -1,5 +1,6 @@
 //! Every sample manifest is valid, and nothing of it is lost on its way through the real types.
 
+use posthorn::api::crd::crd_json;
 use posthorn::api::manifest::{self, Document};
 use posthorn::api::objects::Objects;
 use posthorn::api::{EventDestination, KIND, validate};
@@ -72,4 +73,44 @@ fn the_kustomization_lists_every_sample() {
     let files = files();
     let present: BTreeSet<&str> = files.iter().filter_map(|file| file.file_name()?.to_str()).collect();
     assert_eq!(listed, present);
+}
+
+/// The name of a field, whichever filter it is within: filters hold filters.
+fn name_of(path: &str) -> String {
+    let (above, last) = path.rsplit_once('.').unwrap_or(("", path));
+    above.split('.').filter(|name| !["all", "any", "not"].contains(name)).chain([last]).collect::<Vec<_>>().join(".")
+}
+
+/// The fields that a schema has below a path.
+fn fields(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        found.insert(name_of(&path));
+        fields(field, &path, found);
+        fields(&field["items"], &path, found);
+    }
+}
+
+/// The fields that a value has below a path.
+fn used(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        found.insert(name_of(&path));
+        used(value, &path, found);
+    }
+    value.as_array().into_iter().flatten().for_each(|item| used(item, path, found));
+}
+
+#[test]
+fn every_field_and_every_backoff_policy_is_in_a_sample() {
+    let schema = &crd_json()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let (mut there, mut shown) = (BTreeSet::new(), BTreeSet::new());
+    fields(schema, "spec", &mut there);
+    assert!(there.len() > 80, "{there:?}");
+    destinations().iter().for_each(|sample| used(&sample.value()["spec"], "spec", &mut shown));
+    assert_eq!(there.difference(&shown).collect::<Vec<_>>(), Vec::<&String>::new());
+    let text: String = files().iter().map(|file| std::fs::read_to_string(file).expect("a sample can be read")).collect();
+    for policy in ["Constant", "Linear", "Exponential"] {
+        assert!(text.contains(&format!("backoffPolicy: {policy}")), "{policy}");
+    }
 }

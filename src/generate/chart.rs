@@ -5,8 +5,6 @@ use crate::operator::rbac::NAMESPACE;
 use serde_json::Value;
 use std::fmt::Write;
 
-const VALUES: &str = include_str!("../../charts/posthorn/values.yaml");
-
 /// `charts/posthorn/templates/crd.yaml`: installed if the values say so, and kept.
 pub(super) fn crd(definition: &Value) -> String {
     let yaml = super::yaml(definition);
@@ -39,13 +37,16 @@ const INTRODUCTION: &str = "\
 | --- | --- | --- |
 ";
 
-/// `charts/posthorn/README.md`.
-pub(super) fn markdown() -> String {
+/// `charts/posthorn/README.md`, of the text of `values.yaml`.
+///
+/// # Errors
+/// If that is not YAML.
+pub(super) fn markdown(values: &str) -> Result<String, serde_saphyr::Error> {
     let mut page = String::from(INTRODUCTION);
-    for Row { path, default, description } in rows(VALUES) {
+    for Row { path, default, description } in rows(values)? {
         let _ = writeln!(page, "| `{path}` | {default} | {} |", description.replace('|', "\\|"));
     }
-    page
+    Ok(page)
 }
 
 /// A value that has a description.
@@ -56,8 +57,8 @@ struct Row {
 }
 
 /// The values of a file in which each has its description in the comment above it, and each level is indented by two.
-fn rows(text: &str) -> Vec<Row> {
-    let defaults: Value = serde_saphyr::from_str(text).expect("the chart's values are YAML");
+fn rows(text: &str) -> Result<Vec<Row>, serde_saphyr::Error> {
+    let defaults: Value = serde_saphyr::from_str(text)?;
     let (mut rows, mut path, mut comment) = (Vec::new(), Vec::<&str>::new(), Vec::<&str>::new());
     for line in text.lines() {
         let content = line.trim_start();
@@ -76,7 +77,7 @@ fn rows(text: &str) -> Vec<Row> {
         }
         comment.clear();
     }
-    rows
+    Ok(rows)
 }
 
 /// The default as a cell; a larger one is left to the file.
@@ -99,7 +100,7 @@ mod tests {
     #[test]
     fn the_comment_above_a_value_is_its_description() {
         let text = "# About the file.\n\n# One.\n# Two.\na: 1\nb:\n  # Three | four.\n  c: [x]\n  d: 2\n# Five.\ne: \"\"\n";
-        let rows: Vec<String> = rows(text).iter().map(|row| format!("{}={} {}", row.path, row.default, row.description)).collect();
+        let rows: Vec<String> = rows(text).unwrap().iter().map(|row| format!("{}={} {}", row.path, row.default, row.description)).collect();
         assert_eq!(rows, ["a=`1` One. Two.", "b.c=`[\"x\"]` Three | four.", "e= Five."]);
     }
 }

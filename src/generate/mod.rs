@@ -21,11 +21,20 @@ pub struct Artifact {
 /// The name of the file that holds the CustomResourceDefinition.
 const CRD_FILE: &str = "eventdestinations.posthorn.dev.yaml";
 
-/// Every generated file.
-pub fn artifacts() -> Vec<Artifact> {
+/// Where the chart's values are, below the root of the repository.
+const VALUES_FILE: &str = "charts/posthorn/values.yaml";
+
+/// Every generated file of the repository at `root`.
+///
+/// # Errors
+/// If the chart's values cannot be read.
+pub fn artifacts(root: &Path) -> io::Result<Vec<Artifact>> {
+    let about = |error: &dyn std::fmt::Display| format!("{}: {error}", root.join(VALUES_FILE).display());
+    let values = std::fs::read_to_string(root.join(VALUES_FILE)).map_err(|error| io::Error::new(error.kind(), about(&error)))?;
+    let table = chart::markdown(&values).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, about(&error)))?;
     let artifact = |path, text: String| Artifact { path, bytes: text.into_bytes() };
-    vec![
-        artifact("charts/posthorn/README.md", chart::markdown()),
+    Ok(vec![
+        artifact("charts/posthorn/README.md", table),
         artifact("charts/posthorn/templates/crd.yaml", chart::crd(&crd::crd_json())),
         artifact("charts/posthorn/templates/rbac.yaml", chart::rbac()),
         artifact("crds/eventdestinations.posthorn.dev.yaml", crd_yaml()),
@@ -33,7 +42,7 @@ pub fn artifacts() -> Vec<Artifact> {
         artifact("docs/eventdestination.md", reference::markdown()),
         artifact("docs/rbac.md", rbac::markdown()),
         artifact("manifests/base/rbac.yaml", rbac::manifest()),
-    ]
+    ])
 }
 
 /// Writes what differs below `root`, and returns its paths.
@@ -53,7 +62,7 @@ pub fn differences(root: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn stale(root: &Path) -> io::Result<Vec<(PathBuf, Artifact)>> {
     let mut stale = Vec::new();
-    for artifact in artifacts() {
+    for artifact in artifacts(root)? {
         let path = root.join(artifact.path);
         let present = match std::fs::read(&path) {
             Ok(bytes) => Some(bytes),

@@ -1,6 +1,7 @@
 //! The way of spans out of the process.
 
 use super::TRACER;
+use crate::authorities;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -14,10 +15,9 @@ use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{SpanExporter, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use std::env;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 
@@ -116,20 +116,13 @@ struct Client {
 
 impl Client {
     fn new() -> Client {
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls()).https_or_http().enable_http1().build();
+        // without authorities a collector by plain HTTP can be reached all the same
+        let tls = authorities::client(authorities::of_system().unwrap_or_else(|_| RootCertStore::empty()));
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         let millis = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"].into_iter().find_map(|name| env::var(name).ok());
         let limit = millis.and_then(|millis| millis.parse().ok()).map_or(TIMEOUT, Duration::from_millis);
         Client { inner: HyperClient::builder(TokioExecutor::new()).build(connector), runtime: Handle::current(), limit }
     }
-}
-
-/// Trusts the authorities of the system.
-pub fn tls() -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().expect("the provider has cipher suites for TLS 1.2 and 1.3");
-    builder.with_root_certificates(roots).with_no_client_auth()
 }
 
 type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'a>>;

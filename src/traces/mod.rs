@@ -6,7 +6,7 @@ mod export;
 #[cfg(test)]
 mod tests;
 
-pub use export::{Error, Exporting, init, tls};
+pub use export::{Error, Exporting, init};
 
 use crate::event::{Event, TraceParent};
 use opentelemetry::trace::{

@@ -43,6 +43,24 @@ fn the_manifests_are_what_the_chart_makes() {
 }
 
 #[test]
+fn a_kustomization_of_ones_own_names_the_image_of_every_role() {
+    let page = read("docs/chart.md");
+    let block = page.split("```yaml\n").find(|block| block.contains("kind: Kustomization\n")).unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(root(), folder.path().join("posthorn")).unwrap();
+    let mine = folder.path().join("mine");
+    std::fs::create_dir(&mine).unwrap();
+    std::fs::write(mine.join("kustomization.yaml"), block).unwrap();
+    let programs = Command::new(root().join("hack/apiserver.sh")).output().unwrap();
+    let kubectl = format!("{}/kubectl", String::from_utf8(programs.stdout).unwrap().trim());
+    let output = Command::new(kubectl).arg("kustomize").arg(&mine).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let made = String::from_utf8(output.stdout).unwrap();
+    // three roles, and the variable for the workers
+    assert_eq!((made.matches(": registry.example/posthorn:0.1.0\n").count(), made.matches("ghcr.io/").count()), (4, 0));
+}
+
+#[test]
 fn the_versions_of_the_chart_are_that_of_the_binary() {
     let chart: Value = serde_saphyr::from_str(&read("charts/posthorn/Chart.yaml")).unwrap();
     assert_eq!(

@@ -51,6 +51,13 @@ pub fn render(args: &[&str]) -> Vec<Value> {
     try_render(args).unwrap_or_else(|error| panic!("{args:?}: {error}"))
 }
 
+/// What a file of values makes: a number in it is another one than on a command line.
+pub fn try_render_file(values: &str) -> Result<Vec<Value>, String> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), values).unwrap();
+    try_render(&["--values", file.path().to_str().unwrap()])
+}
+
 /// What one of [`ALL_VALUES`] makes.
 pub fn render_values(values: &str) -> Vec<Value> {
     let flag = values_flag(values);

@@ -184,3 +184,15 @@ fn the_service_has_the_port_of_what_ingest_speaks() {
     assert_eq!((&tls["name"], &tls["port"]), (&"https".into(), &443.into()));
     assert_eq!(port(&["--set=ingest.service.port=8080"])["port"], 8080);
 }
+
+#[test]
+fn the_test_is_left_out_where_its_destination_may_not_read_the_bus() {
+    let pod = |namespaces: &str| {
+        let flag = format!("--set=ingest.nodeSelector.pool=edge,buses.default.allowedNamespaces={namespaces}");
+        find(&render(&[&flag]), "Pod", "posthorn-test").cloned()
+    };
+    assert_eq!(pod("{shop}"), None);
+    let pod = pod(&format!("{{shop,{NAMESPACE}}}")).unwrap();
+    assert_eq!(pod["spec"]["nodeSelector"]["pool"], "edge");
+    assert!(pod["spec"]["containers"].as_array().unwrap().iter().all(|container| container["resources"]["limits"]["memory"].is_string()));
+}

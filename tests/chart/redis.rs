@@ -1,6 +1,6 @@
 //! Redis, bundled or external.
 
-use crate::helm::{find, found, render, render_values, try_render};
+use crate::helm::{find, found, render, render_values, try_render, try_render_file};
 use serde_json::{Value, json};
 
 /// The Secret with the address of Redis, role by role.
@@ -37,6 +37,9 @@ fn the_password_is_in_the_secret_alone() {
     let secret = found(&objects, "Secret", "posthorn-redis");
     assert_eq!(secret["stringData"]["url"], "redis://:0123456789abcdef@posthorn-redis:6379");
     assert_eq!(secret["stringData"]["password"], "0123456789abcdef");
+    assert_eq!(secret["stringData"]["redis.conf"], "requirepass 0123456789abcdef\n");
+    let container = &found(&objects, "StatefulSet", "posthorn-redis")["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!((&container["args"], &container["env"]), (&json!(["/etc/redis/redis.conf"]), &Value::Null), "not on the command line");
     assert_eq!(addresses(&objects), vec![json!({"name": "posthorn-redis", "key": "url"}); 4]);
 }
 
@@ -55,7 +58,7 @@ fn a_secret_of_the_admin_takes_its_place() {
     assert!(find(&objects, "Secret", "posthorn-redis").is_none());
     assert_eq!(addresses(&objects), vec![json!({"name": "mine", "key": "url"}); 4]);
     let set = found(&objects, "StatefulSet", "posthorn-redis").to_string();
-    assert!(set.contains(r#""secretKeyRef":{"name":"mine","key":"password"}"#), "{set}");
+    assert!(set.contains(r#""secret":{"name":"mine","items":[{"key":"redis.conf","path":"password.conf"}]}"#), "{set}");
 }
 
 #[test]
@@ -64,6 +67,57 @@ fn its_memory_must_leave_room_in_the_container() {
     assert!(refusal.contains("redis.bundled.maxmemory is 1Gi, more than three quarters of"), "{refusal}");
     assert!(try_render(&["--set=redis.bundled.maxmemory=3Gi,redis.bundled.resources.limits.memory=4Gi"]).is_ok());
     assert!(try_render(&["--set=redis.bundled.maxmemory=8Gi,redis.bundled.resources.limits=null"]).is_ok());
+}
+
+#[test]
+fn sizes_are_read_as_kubernetes_reads_them() {
+    let rendered = |size: &str, limit: &str| {
+        let values = format!("redis: {{bundled: {{maxmemory: {size}, resources: {{limits: {{memory: {limit}}}}}}}}}");
+        let objects = try_render_file(&values)?;
+        let config = found(&objects, "ConfigMap", "posthorn-redis")["data"]["redis.conf"].as_str().unwrap();
+        Ok::<String, String>(config.lines().find_map(|line| line.strip_prefix("maxmemory ")).unwrap().to_owned())
+    };
+    let sizes = [
+        ("536870912", "1Gi", "536870912"),
+        ("2147483648", "4Gi", "2147483648"),
+        ("768Mi", "1073741824", "805306368"),
+        ("1Gi", "1.5Gi", "1073741824"),
+        ("1Gi", "2e9", "1073741824"),
+        ("1Gi", "\"2e9\"", "1073741824"),
+        ("1500M", "1T", "1500000000"),
+        ("1Gi", "null", "1073741824"),
+    ];
+    for (size, limit, bytes) in sizes {
+        assert_eq!(rendered(size, limit).as_deref(), Ok(bytes), "{size} of {limit}");
+    }
+    let refusal = rendered("805306369", "1073741824").unwrap_err();
+    assert!(
+        refusal.contains("maxmemory is 805306369, more than three quarters of redis.bundled.resources.limits.memory (1073741824)"),
+        "{refusal}"
+    );
+    assert!(rendered("1536Mi", "1.5Gi").is_err() && rendered("1600M", "2e9").is_err());
+}
+
+/// The ports that ingest may reach.
+fn reachable(args: &[&str]) -> Vec<u64> {
+    let objects = render(args);
+    let rules = found(&objects, "NetworkPolicy", "posthorn-ingest")["spec"]["egress"].as_array().unwrap().clone();
+    let ports = rules.iter().flat_map(|rule| rule["ports"].as_array().unwrap());
+    ports.map(|port| port["port"].as_u64().unwrap()).filter(|port| *port != 53).collect()
+}
+
+#[test]
+fn the_ports_of_addresses_in_the_values_are_open() {
+    assert_eq!(reachable(&[]), [6379]);
+    let external = "redis.bundled.enabled=false,redis.external.url";
+    assert_eq!(reachable(&[&format!("--set={external}=redis://redis.example")]), [6379]);
+    assert_eq!(reachable(&[&format!("--set={external}=rediss://:6a@redis.example:6390/0")]), [6379, 6390]);
+    assert_eq!(reachable(&[&format!("--set={external}=redis://r:6390"), "--set=networkPolicy.redisPorts={6390}"]), [6390]);
+    let buses = ["a.redis.url=redis://[::1]:7000", "b.redis.url=redis://b:7001", "c.redis.url=redis://c:7000", "d.watermark=80%"];
+    assert_eq!(
+        reachable(&buses.map(|bus| format!("--set=buses.{bus}")).iter().map(String::as_str).collect::<Vec<_>>()),
+        [6379, 6379, 7000, 7001]
+    );
 }
 
 #[test]
@@ -89,8 +143,10 @@ fn each_role_may_have_a_user_of_its_own() {
 
 #[test]
 fn there_is_one_redis_and_not_two() {
-    let both = try_render(&["--set=redis.external.url=redis://redis.example"]).unwrap_err();
-    assert!(both.contains("redis.external is given, but redis.bundled.enabled is true: set it to false"), "{both}");
+    for given in ["url=redis://redis.example", "urlSecret.name=redis", "tls.caSecret.name=ca", "users.router.urlSecret.name=router"] {
+        let both = try_render(&[&format!("--set=redis.external.{given}")]).unwrap_err();
+        assert!(both.contains("redis.external is given, but redis.bundled.enabled is true: set it to false"), "{given}: {both}");
+    }
     let none = try_render(&["--set=redis.bundled.enabled=false"]).unwrap_err();
     assert!(none.contains("there is no Redis: give redis.external.url or redis.external.urlSecret"), "{none}");
 }

@@ -14,5 +14,4 @@ mod removal;
 mod secrets;
 mod support;
 mod trouble;
-
 mod upgrade;

@@ -63,7 +63,7 @@ async fn nothing_is_left_after_an_uninstall_in_the_documented_order() {
     assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     scene.line.time("uninstalled", begun.elapsed());
     eventually_within(PATIENCE, "nothing with our labels is left", async || {
-        let left = release::left();
+        let left = release::left()?;
         holds(left.is_empty(), || format!("{left:?}"))
     })
     .await;

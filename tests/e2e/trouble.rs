@@ -92,8 +92,11 @@ async fn a_halted_destination_keeps_its_backlog_and_goes_on_when_a_person_says_s
         holds(backlog == "100", || backlog)
     })
     .await;
-    let told = tools::ok(&["get", "events", "-n", &scene.namespace, "--field-selector", "reason=Halted", "-o", "name"]);
-    assert!(!told.is_empty(), "an Event says so");
+    eventually_within(PATIENCE, "an Event says so", async || {
+        let told = tools::ok(&["get", "events", "-n", &scene.namespace, "--field-selector", "reason=Halted", "-o", "name"]);
+        holds(!told.is_empty(), || "none does".into())
+    })
+    .await;
 
     receiver.restart(&[]).await;
     // the node may not know yet where the new pod is: then the retry fails, and is asked for again

@@ -35,13 +35,13 @@ labels:
 {{/* posthorn.yaml */}}
 {{- define "posthorn.settings" -}}
 buses:
-  {{- toYaml .Values.buses | nindent 2 }}
+  {{- toYaml (.Values.buses | default dict) | nindent 2 }}
 {{- end }}
 
 {{/* The Secret that holds a role's address of Redis, as `secretKeyRef`: (list $ "ingest") */}}
 {{- define "posthorn.redisSecret" -}}
 {{- $values := (index . 0).Values.redis -}}
-{{- $own := index $values.external.users (index . 1) | default dict -}}
+{{- $own := index ($values.external.users | default dict) (index . 1) | default dict -}}
 {{- if $values.bundled.enabled -}}
 {name: {{ $values.bundled.existingSecret | default "posthorn-redis" }}, key: url}
 {{- else if $own.urlSecret -}}
@@ -217,9 +217,37 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* A size as Kubernetes writes it (768Mi), in bytes. */}}
+{{/* A text, or a number without an exponent: one of a values file is a float, and a large one would be written with it. */}}
+{{- define "posthorn.number" -}}
+{{- if kindIs "string" . }}{{ . }}{{ else }}{{ int64 . }}{{ end }}
+{{- end }}
+
+{{/* A size as Kubernetes writes it (768Mi, 1.5Gi, 1e9), in bytes. */}}
 {{- define "posthorn.bytes" -}}
-{{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
-{{- $text := toString . -}}
-{{- mul (regexFind "^[0-9]+" $text | int64) (index $units (regexFind "[A-Za-z]*$" $text) | int64) -}}
+{{- if kindIs "string" . -}}
+{{- $units := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 -}}
+{{- mulf (regexFind "^[0-9.]+([eE][0-9]+)?" . | float64) (index $units (regexFind "([kMGTP]|[KMGTP]i)?$" .) | float64) | int64 -}}
+{{- else -}}
+{{- int64 . -}}
+{{- end -}}
+{{- end }}
+
+{{/* Ports of Redis servers outside the release: those of the values, and those that addresses in the values name. */}}
+{{- define "posthorn.redisPorts" -}}
+{{- $ports := list -}}
+{{- range .Values.networkPolicy.redisPorts }}{{ $ports = append $ports (toString (int .)) }}{{ end -}}
+{{- $addresses := list .Values.redis.external.url -}}
+{{- range .Values.buses }}{{ $addresses = append $addresses (dig "redis" "url" "" (. | default dict)) }}{{ end -}}
+{{- range compact $addresses -}}
+{{- $ports = append $ports (regexFind ":[0-9]+([/?]|$)" . | trimAll ":/?" | default "6379") -}}
+{{- end -}}
+{{- range uniq $ports }}
+- {port: {{ . }}, protocol: TCP}
+{{- end }}
+{{- end }}
+
+{{/* Something, if `helm test` can work: its destination must be allowed to read the bus. */}}
+{{- define "posthorn.testable" -}}
+{{- $bus := (.Values.buses | default dict).default | default dict -}}
+{{- if has .Release.Namespace (dig "allowedNamespaces" (list .Release.Namespace) $bus) }}x{{ end }}
 {{- end }}

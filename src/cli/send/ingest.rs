@@ -1,10 +1,10 @@
 //! Events through ingest, as any producer sends them.
 
 use super::sender::Failure;
+use crate::authorities;
 use crate::bus::append::Receipt;
 use crate::event::http::binary;
 use crate::event::{Event, Mode, Sequence};
-use crate::traces;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
@@ -13,6 +13,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::RootCertStore;
 use serde::Deserialize;
 use std::path::Path;
 use std::time::Duration;
@@ -56,7 +57,12 @@ impl Ingest {
             bail!("--ingest {address}: write it like http://127.0.0.1:8080");
         }
         let authorization = token.map(read_token).transpose()?;
-        let connector = HttpsConnectorBuilder::new().with_tls_config(traces::tls()).https_or_http().enable_http1().build();
+        let tls = match authorities::of_system() {
+            Ok(roots) => authorities::client(roots),
+            Err(error) if uri.scheme_str() == Some("https") => return Err(error.into()),
+            Err(_) => authorities::client(RootCertStore::empty()),
+        };
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         Ok(Ingest { client: Client::builder(TokioExecutor::new()).build(connector), uri, authorization })
     }
 

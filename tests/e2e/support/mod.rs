@@ -23,7 +23,6 @@ pub mod tools;
 
 pub use it::eventually::holds;
 pub use it::{Accepted, History, eventually, eventually_within};
-pub use judge::Outcome;
 pub use load::Load;
 pub use receiver::Receiver;
 pub use scene::Scene;

@@ -126,17 +126,20 @@ fn password() -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Names of everything that carries our labels, `kind/namespace/name`, in all namespaces.
-pub fn left() -> Vec<String> {
+/// Names of everything that carries our labels, `kind/namespace/name`, in all namespaces. A kind may go while it is looked for.
+///
+/// # Errors
+/// What `kubectl` said.
+pub fn left() -> Result<Vec<String>, String> {
     let mut found = Vec::new();
     for (scope, all) in [("true", &["-A"][..]), ("false", &[])] {
-        let kinds = ok(&["api-resources", "--verbs=list,delete", &format!("--namespaced={scope}"), "-o", "name"]);
+        let kinds = tools::try_ok(&["api-resources", "--verbs=list,delete", &format!("--namespaced={scope}"), "-o", "name"])?;
         let kinds: Vec<&str> = kinds.lines().filter(|kind| !kind.starts_with("events")).collect();
         let kinds = kinds.join(",");
         let selector = "app.kubernetes.io/name=posthorn";
         let path = "jsonpath={range .items[*]}{.kind}/{.metadata.namespace}/{.metadata.name}{\"\\n\"}{end}";
         let args = [&["get", &kinds, "-l", selector, "--ignore-not-found", "-o", path], all].concat();
-        found.extend(ok(&args).lines().map(str::to_owned));
+        found.extend(tools::try_ok(&args)?.lines().map(str::to_owned));
     }
-    found
+    Ok(found)
 }

@@ -174,7 +174,7 @@ pub fn merge(under: &mut Value, over: Value) {
 
 /// Writes down what a namespace and the release hold. Returns the folder.
 pub fn dump(namespace: &str) -> PathBuf {
-    let folder = settings::report().join(namespace);
+    let folder = settings::report().join("failed").join(namespace);
     for namespace in [namespace, &settings::release_namespace()] {
         let folder = folder.join(namespace);
         let _ = std::fs::create_dir_all(&folder);

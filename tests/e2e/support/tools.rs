@@ -16,6 +16,13 @@ pub fn ok(args: &[&str]) -> String {
     printed("kubectl", args, kubectl(args))
 }
 
+/// Runs `kubectl` and returns what it printed, or why it failed: for conditions that are waited for.
+pub fn try_ok(args: &[&str]) -> Result<String, String> {
+    let output = kubectl(args);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
 /// Runs `helm`, which must succeed, and returns what it printed.
 pub fn helm(args: &[&str]) -> String {
     printed("helm", args, run("helm", args, ""))

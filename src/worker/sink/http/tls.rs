@@ -1,6 +1,7 @@
 //! Certificates and TLS configurations.
 
 use super::config::ConfigError;
+use crate::authorities;
 use crate::plan::{ClientCertificate, HttpSink};
 use aws_lc_rs::digest;
 use rustls::client::WantsClientCert;
@@ -83,11 +84,7 @@ impl Trust {
         if let Some(roots) = self.system.get() {
             return Ok(roots.clone());
         }
-        let mut roots = RootCertStore::empty();
-        let (usable, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if usable == 0 {
-            return Err(ConfigError::NoSystemRoots);
-        }
+        let roots = authorities::of_system().map_err(|_| ConfigError::NoSystemRoots)?;
         Ok(self.system.get_or_init(|| Arc::new(roots)).clone())
     }
 }

@@ -1,0 +1,26 @@
+//! The certificate authorities of the system, and clients that trust them.
+
+use rustls::{ClientConfig, RootCertStore};
+use std::sync::Arc;
+
+/// The system has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this system has no certificate authorities: install its package `ca-certificates`")]
+pub struct NoAuthorities;
+
+/// Those of the system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR` where these are set. Read anew at each call.
+///
+/// # Errors
+/// If there is none that can be used.
+pub fn of_system() -> Result<RootCertStore, NoAuthorities> {
+    let mut roots = RootCertStore::empty();
+    let (usable, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if usable == 0 { Err(NoAuthorities) } else { Ok(roots) }
+}
+
+/// TLS 1.2 and 1.3 to servers that these authorities certify, without a certificate of our own.
+pub fn client(roots: RootCertStore) -> ClientConfig {
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().expect("the provider has cipher suites for TLS 1.2 and 1.3");
+    builder.with_root_certificates(roots).with_no_client_auth()
+}
