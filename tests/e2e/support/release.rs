@@ -107,7 +107,10 @@ pub fn behind() -> Result<u64, String> {
 /// Asks the bundled Redis.
 fn redis(args: &[&str]) -> Result<String, String> {
     let (namespace, password) = (release_namespace(), password());
-    let mut command = vec!["exec", "-n", &namespace, "statefulset/posthorn-redis", "-c", "redis", "--", "redis-cli", "--no-auth-warning"];
+    // beside the server, whatever it is called: valkey-server has a valkey-cli
+    let server = tools::value(&namespace, "statefulset/posthorn-redis", "{.spec.template.spec.containers[0].command[0]}");
+    let client = server.replace("-server", "-cli");
+    let mut command = vec!["exec", "-n", &namespace, "statefulset/posthorn-redis", "-c", "redis", "--", &client, "--no-auth-warning"];
     if !password.is_empty() {
         command.extend(["-a", &password]);
     }
@@ -115,7 +118,7 @@ fn redis(args: &[&str]) -> Result<String, String> {
     let (text, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let text = text.trim_end_matches('\n').to_owned();
     if !output.status.success() || text.contains("ERR ") || text.contains("NOAUTH") || text.starts_with("LOADING") {
-        return Err(format!("redis-cli: {text} {error}"));
+        return Err(format!("{client}: {text} {error}"));
     }
     Ok(text)
 }
