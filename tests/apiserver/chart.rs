@@ -2,8 +2,8 @@
 //!
 //! There is no controller here: nothing that is installed runs.
 
-use crate::foreign::{NAMESPACE, cluster, dry_run};
 use crate::support::Cluster;
+use crate::support::charts::{NAMESPACE, cluster, dry_run, ok};
 use crate::support::cluster::script;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use posthorn::operator::workers::build::{Template, Worker, deployment};
@@ -11,21 +11,6 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
-/// Runs `helm` as the administrator of a cluster.
-fn helm(cluster: &Cluster, args: &[&str]) -> Output {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("helm");
-    let mut command = Command::new(script("hack/helm.sh", &[]));
-    command.args(args).current_dir(format!("{ROOT}/charts/posthorn")).env("KUBECONFIG", cluster.admin()).env("HOME", home);
-    command.output().unwrap()
-}
-
-/// Runs `helm`, which must succeed, and returns what it printed.
-fn ok(cluster: &Cluster, args: &[&str]) -> String {
-    let output = helm(cluster, args);
-    assert!(output.status.success(), "helm {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// Runs `hack/uninstall.sh`, with kubectl and helm on the path.
 fn uninstall(cluster: &Cluster, args: &[&str]) -> Output {

@@ -8,6 +8,7 @@
 #![allow(dead_code, unused_imports, reason = "not every test needs everything")]
 
 pub mod audit;
+pub mod charts;
 pub mod cluster;
 pub mod files;
 pub mod guard;
