@@ -22,32 +22,43 @@ COLOURS = {
 }
 
 
-def style():
-    def variables(theme):
-        return " ".join(f"--{name}: {pair[theme]};" for name, pair in COLOURS.items())
+# What each class is painted with. Written out, for not every program that shows a picture knows variables of CSS.
+PAINT = {
+    "text": {"fill": "text"},
+    ".ground": {"fill": "ground"},
+    ".box": {"fill": "box", "stroke": "edge"},
+    ".store": {"fill": "store", "stroke": "store-edge"},
+    ".cell": {"fill": "ground", "stroke": "store-edge"},
+    ".event": {"fill": "data", "stroke": "store-edge"},
+    ".dead": {"fill": "failure", "stroke": "store-edge"},
+    ".quiet": {"fill": "quiet"},
+    ".number, .letter": {"fill": "ground"},
+} | {
+    selector: paint
+    for flow in ("data", "control", "status", "failure")
+    for selector, paint in ((f".{flow}", {"stroke": flow}), (f".{flow}-text, .{flow}-head", {"fill": flow}))
+}
 
-    flows = "\n".join(
-        f"  .{flow} {{ stroke: var(--{flow}); fill: none; stroke-width: 2; }}\n"
-        f"  .{flow}-text, .{flow}-head {{ fill: var(--{flow}); }}"
-        for flow in ("data", "control", "status", "failure")
-    )
+
+def style():
+    def painted(theme):
+        rules = ((selector, " ".join(f"{what}: {COLOURS[name][theme]};" for what, name in paint.items())) for selector, paint in PAINT.items())
+        return "\n".join(f"  {selector} {{ {paint} }}" for selector, paint in rules)
+
     return f"""<style>
-  svg {{ {variables(0)} }}
-  @media (prefers-color-scheme: dark) {{ svg {{ {variables(1)} }} }}
-  text {{ font: 14px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif; fill: var(--text); }}
-  .ground {{ fill: var(--ground); }}
-  .box {{ fill: var(--box); stroke: var(--edge); stroke-width: 1.5; }}
-  .store {{ fill: var(--store); stroke: var(--store-edge); stroke-width: 1.5; }}
-  .cell {{ fill: var(--ground); stroke: var(--store-edge); stroke-width: 1.2; }}
-  .event {{ fill: var(--data); stroke: var(--store-edge); stroke-width: 1.2; }}
-  .dead {{ fill: var(--failure); stroke: var(--store-edge); stroke-width: 1.2; }}
+  text {{ font: 14px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif; }}
+  .box, .store {{ stroke-width: 1.5; }}
+  .cell, .event, .dead {{ stroke-width: 1.2; }}
   .name {{ font-weight: 600; font-size: 16px; }}
   .small, .quiet {{ font-size: 12.5px; }}
-  .quiet {{ fill: var(--quiet); }}
-  .number, .letter {{ font-size: 12px; font-weight: 700; fill: var(--ground); }}
-{flows}
+  .number, .letter {{ font-size: 12px; font-weight: 700; }}
+  .data, .control, .status, .failure {{ fill: none; stroke-width: 2; }}
   .control {{ stroke-dasharray: 7 4; }}
   .status {{ stroke-dasharray: 2 4; stroke-linecap: round; }}
+{painted(0)}
+  @media (prefers-color-scheme: dark) {{
+{painted(1)}
+  }}
 </style>"""
 
 
