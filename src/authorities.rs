@@ -1,5 +1,7 @@
-//! The certificate authorities of the system, and clients that trust them.
+//! Certificate authorities, of the system or of a file, and clients that trust them.
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 
@@ -7,6 +9,32 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this system has no certificate authorities: install its package `ca-certificates`")]
 pub struct NoAuthorities;
+
+/// What does not say whom to trust.
+#[derive(Debug, thiserror::Error)]
+pub enum BadPem {
+    /// It cannot be read as PEM.
+    #[error("is not PEM: {0}")]
+    NotPem(#[from] pem::Error),
+    /// Something else is in it.
+    #[error("holds something that is no certificate")]
+    NoCertificate(#[from] rustls::Error),
+    /// There is nothing in it.
+    #[error("holds no certificate")]
+    Empty,
+}
+
+/// Those whose certificates are in a text (PEM).
+///
+/// # Errors
+/// If there is none, or anything that cannot be trusted.
+pub fn of_pem(text: &[u8]) -> Result<RootCertStore, BadPem> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(text) {
+        roots.add(certificate?)?;
+    }
+    if roots.is_empty() { Err(BadPem::Empty) } else { Ok(roots) }
+}
 
 /// Those of the system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR` where these are set. Read anew at each call.
 ///

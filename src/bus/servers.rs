@@ -243,10 +243,8 @@ fn own(bus: &str, redis: &OwnRedis, main: &RedisUrl) -> Result<RedisUrl, BadServ
     if redis.ca_file.is_some() && !url.is_tls() {
         return Err(BadServer::NoTls(bus.to_owned()));
     }
-    match redis.ca_file.as_deref().or(main.authorities()) {
-        Some(file) => url.trusting(file).map_err(|source| BadServer::Authorities { bus: bus.to_owned(), source }),
-        None => Ok(url),
-    }
+    let authorities = redis.ca_file.as_deref().or(main.authorities());
+    url.trusting(authorities).map_err(|source| BadServer::Authorities { bus: bus.to_owned(), source })
 }
 
 fn read(bus: &str, address: &RedisAddress) -> Result<RedisUrl, BadServer> {
@@ -312,7 +310,7 @@ mod tests {
             let authority = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
             std::fs::write(dir.path().join(name), authority.cert.pem()).unwrap();
         }
-        let main = "rediss://main".parse::<RedisUrl>().unwrap().trusting(&dir.path().join("main.pem")).unwrap();
+        let main = "rediss://main".parse::<RedisUrl>().unwrap().trusting(Some(&dir.path().join("main.pem"))).unwrap();
         let yaml = "buses: {a: {redis: {url: 'rediss://x', caFile: own.pem}}, b: {redis: {url: 'rediss://x'}}, c: }";
         let servers = Servers::new(&main, &Settings::parse(yaml, dir.path()).unwrap()).unwrap();
         let file = |bus| servers.of(bus).url.authorities().and_then(Path::file_name).unwrap().to_owned();

@@ -1,9 +1,7 @@
 //! Where Redis is.
 
+use crate::authorities;
 use redis::{Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisError, TlsCertificates};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -68,12 +66,13 @@ impl RedisUrl {
         self.text.as_str().into_connection_info().is_ok_and(|info| matches!(info.addr(), ConnectionAddr::TcpTls { .. }))
     }
 
-    /// The same, where a server with TLS must be certified by one of the authorities in this file (PEM). It is read for each connection, so
-    /// that new authorities need no restart.
+    /// The same, where a server with TLS must be certified by one of the authorities in this file (PEM), if one is given. It is read for each
+    /// connection, so that new authorities need no restart.
     ///
     /// # Errors
     /// If the file cannot be read, or holds no certificate.
-    pub fn trusting(self, file: &Path) -> Result<RedisUrl, BadAuthorities> {
+    pub fn trusting(self, file: Option<&Path>) -> Result<RedisUrl, BadAuthorities> {
+        let Some(file) = file else { return Ok(self) };
         match certificates(file) {
             Ok(_) => Ok(RedisUrl { authorities: Some(file.to_owned()), ..self }),
             Err(error) => Err(BadAuthorities { file: file.to_owned(), why: error.to_string() }),
@@ -129,12 +128,9 @@ impl RedisUrl {
 
 /// What a file of certificates holds, if that can be trusted.
 fn certificates(file: &Path) -> io::Result<Vec<u8>> {
-    let (pem, mut roots) = (std::fs::read(file)?, RootCertStore::empty());
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| io::Error::other(format!("is not PEM: {error}")))?;
-        roots.add(certificate).map_err(|_| io::Error::other("holds something that is no certificate"))?;
-    }
-    if roots.is_empty() { Err(io::Error::other("holds no certificate")) } else { Ok(pem) }
+    let pem = std::fs::read(file)?;
+    authorities::of_pem(&pem).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(pem)
 }
 
 #[cfg(test)]
@@ -156,7 +152,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let url = || "rediss://redis:6379".parse::<RedisUrl>().unwrap();
         let file = dir.path().join("ca.pem");
-        let refused = || url().trusting(&file).unwrap_err().to_string();
+        let refused = || url().trusting(Some(&file)).unwrap_err().to_string();
         assert!(refused().contains("ca.pem: No such file"), "{}", refused());
         for (text, why) in [("", "holds no certificate"), ("-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----\n", "certificate")] {
             std::fs::write(&file, text).unwrap();
@@ -164,7 +160,7 @@ mod tests {
         }
         let authority = rcgen::generate_simple_self_signed(vec!["redis".to_owned()]).unwrap();
         std::fs::write(&file, authority.cert.pem()).unwrap();
-        let trusting = url().trusting(&file).unwrap();
+        let trusting = url().trusting(Some(&file)).unwrap();
         assert_eq!(trusting.authorities(), Some(&*file));
         trusting.client().unwrap();
         std::fs::write(&file, "").unwrap();

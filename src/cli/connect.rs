@@ -1,7 +1,6 @@
 //! How commands find Redis, and the bus in it.
 
 use super::plugin::Where;
-use super::role::trusting;
 use crate::bus::servers::BadServer;
 use crate::bus::{Error, Link, RedisUrl, Servers, Supervisor};
 use crate::settings::{DEFAULT_BUS, Settings};
@@ -132,7 +131,7 @@ impl Connection {
 
     fn trusting(&self, url: RedisUrl, set: &impl Fn(&str) -> Option<String>) -> anyhow::Result<RedisUrl> {
         let authorities = self.redis_ca.clone().or_else(|| set(CA_VARIABLE).map(PathBuf::from));
-        trusting(url, authorities.as_deref())
+        url.trusting(authorities.as_deref()).context("--redis-ca")
     }
 
     /// The Redis of the bus, where the settings give it one. A bus that is not configured is looked for where most are.
@@ -145,8 +144,8 @@ impl Connection {
 
     fn of_standalone(&self, dir: &Path) -> anyhow::Result<Place> {
         let found = instance(dir)?;
-        let main = found.redis.parse().with_context(|| format!("the standalone of {} left a wrong address", dir.display()))?;
-        let main = trusting(main, self.redis_ca.as_deref().or(found.redis_ca.as_deref()))?;
+        let main: RedisUrl = found.redis.parse().with_context(|| format!("the standalone of {} left a wrong address", dir.display()))?;
+        let main = main.trusting(self.redis_ca.as_deref().or(found.redis_ca.as_deref())).context("--redis-ca")?;
         let url = self.of_bus(main, &standalone::settings_of(&found.folder)?)?;
         let told = format!("the standalone of {} (process {}) left this address: does it still run?", dir.display(), found.pid);
         Ok(Place { url, folder: Some(found.folder), told })

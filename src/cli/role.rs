@@ -8,7 +8,7 @@ use crate::settings::Settings;
 use crate::shutdown::Shutdown;
 use anyhow::Context as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -97,7 +97,7 @@ impl RoleArgs {
         demand: impl FnOnce(Servers, &Settings) -> Servers,
     ) -> anyhow::Result<Role> {
         let redis: RedisUrl = self.redis.0.as_deref().unwrap_or("redis://127.0.0.1:6379").parse().context("--redis")?;
-        let redis = trusting(redis, self.redis_ca.0.as_deref())?;
+        let redis = redis.trusting(self.redis_ca.0.as_deref()).context("--redis-ca")?;
         let settings = Arc::new(self.config.0.as_deref().map(Settings::read).transpose()?.unwrap_or_default());
         let servers = demand(Servers::new(&redis, &settings)?, &settings);
         let shutdown = Shutdown::on_signals().context("signal handlers cannot be installed")?;
@@ -140,14 +140,6 @@ impl TokenArgs {
             Some(directory) => Ok(Arc::new(Tokens::open(directory)?)),
             None => Ok(Arc::new(Tokens::in_memory())),
         }
-    }
-}
-
-/// An address of Redis, with the authorities of `--redis-ca`.
-pub(super) fn trusting(redis: RedisUrl, authorities: Option<&Path>) -> anyhow::Result<RedisUrl> {
-    match authorities {
-        Some(file) => redis.trusting(file).context("--redis-ca"),
-        None => Ok(redis),
     }
 }
 

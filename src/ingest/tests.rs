@@ -12,6 +12,9 @@ use crate::bus::Servers;
 use crate::bus::append::Appender;
 use crate::settings::Settings;
 use crate::shutdown::Shutdown;
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -23,6 +26,17 @@ use tokio::task::JoinHandle;
 
 /// Longest wait for anything that should happen.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A small event, by a client of HTTP/2.
+fn event_to(uri: String, id: u32) -> Request<Full<Bytes>> {
+    Request::post(uri)
+        .header("ce-specversion", "1.0")
+        .header("ce-id", id.to_string())
+        .header("ce-source", "/s")
+        .header("ce-type", "t")
+        .body(Full::new(Bytes::from_static(b"data")))
+        .unwrap()
+}
 
 /// A private redis-server on a Unix socket; ends with the value.
 struct Redis {

@@ -194,10 +194,7 @@ struct Standalone<'a> {
 
 impl Standalone<'_> {
     async fn run(self, ports: Ports, started: impl FnOnce(&Started)) -> Result<(), Error> {
-        let mut redis: RedisUrl = self.redis.parse()?;
-        if let Some(file) = &self.options.redis_ca {
-            redis = redis.trusting(file)?;
-        }
+        let redis = self.redis.parse::<RedisUrl>()?.trusting(self.options.redis_ca.as_deref())?;
         let servers = Servers::new(&redis, &self.settings)?.checked(&self.settings, self.options.unsafe_storage);
         let (listen, admin_listen) = (local(&ports.events), local(&ports.admin));
         let admin = Admin { readiness: Readiness::default(), metrics: Metrics::new() };

@@ -1,9 +1,8 @@
 //! HTTP/2 by prior knowledge.
 
 use super::*;
-use bytes::Bytes;
-use http::{Request, Version};
-use http_body_util::{BodyExt, Full};
+use http::Version;
+use http_body_util::BodyExt;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
@@ -13,15 +12,7 @@ async fn many_events_share_one_connection() {
     let socket = TokioIo::new(ingest.connect().await);
     let (client, connection) = http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), socket).await.unwrap();
     tokio::spawn(connection);
-    let posts = (0..100).map(|id| {
-        let request = Request::post(format!("http://{}/", ingest.address))
-            .header("ce-specversion", "1.0")
-            .header("ce-id", id.to_string())
-            .header("ce-source", "/s")
-            .header("ce-type", "t")
-            .body(Full::new(Bytes::from_static(b"data")));
-        client.clone().send_request(request.unwrap())
-    });
+    let posts = (0..100).map(|id| client.clone().send_request(event_to(format!("http://{}/", ingest.address), id)));
     for answer in futures::future::join_all(posts).await {
         let answer = answer.unwrap();
         assert_eq!((answer.version(), answer.status().as_u16()), (Version::HTTP_2, 202));

@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::ingest::{Tls, TlsError, TlsFiles};
-use bytes::Bytes;
-use http::{Request, Version};
-use http_body_util::Full;
+use http::Version;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
@@ -91,15 +89,7 @@ async fn events_are_taken_by_http2_over_tls() {
     let handshake = hyper::client::conn::http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(stream));
     let (client, connection) = handshake.await.unwrap();
     tokio::spawn(connection);
-    let posts = (0..20).map(|id| {
-        let request = Request::post(format!("https://localhost:{}/", ingest.address.port()))
-            .header("ce-specversion", "1.0")
-            .header("ce-id", id.to_string())
-            .header("ce-source", "/s")
-            .header("ce-type", "t")
-            .body(Full::new(Bytes::from_static(b"data")));
-        client.clone().send_request(request.unwrap())
-    });
+    let posts = (0..20).map(|id| client.clone().send_request(event_to(format!("https://localhost:{}/", ingest.address.port()), id)));
     for answer in futures::future::join_all(posts).await {
         let answer = answer.unwrap();
         assert_eq!((answer.version(), answer.status().as_u16()), (Version::HTTP_2, 202));

@@ -85,17 +85,7 @@ pub fn stored(destination: &str) -> Result<Stored, String> {
         let ids = read[name].as_array().into_iter().flatten();
         ids.map(|id| id.as_str().unwrap_or_default().parse().unwrap()).collect()
     };
-    Ok(Stored {
-        routed: count("routed"),
-        settled: count("settled"),
-        buried: count("buried"),
-        dropped: count("dropped"),
-        lost: count("lost"),
-        redriven: count("redriven"),
-        purged: count("purged"),
-        queued: ids("queue"),
-        dead: ids("dead"),
-    })
+    Ok(Stored::counted(count, ids("queue"), ids("dead")))
 }
 
 /// Accepted events that the router has not decided on yet; an error while Redis is away.

@@ -28,6 +28,23 @@ pub struct Stored {
     pub dead: Vec<Sequence>,
 }
 
+impl Stored {
+    /// Of counters by their names.
+    pub fn counted(count: impl Fn(&str) -> u64, queued: Vec<Sequence>, dead: Vec<Sequence>) -> Stored {
+        Stored {
+            routed: count("routed"),
+            settled: count("settled"),
+            buried: count("buried"),
+            dropped: count("dropped"),
+            lost: count("lost"),
+            redriven: count("redriven"),
+            purged: count("purged"),
+            queued,
+            dead,
+        }
+    }
+}
+
 type Entries = Vec<(String, HashMap<String, Vec<u8>>)>;
 
 const READ: &str = "#!lua flags=no-writes,allow-oom
@@ -43,17 +60,8 @@ pub fn stored(redis: &Redis, bus: &str, destination: &str) -> Stored {
     let (counters, queue, dead): (HashMap<String, String>, Entries, Entries) = redis.query(&read);
     let count = |name: &str| counters.get(name).map_or(0, |value| value.parse().unwrap());
     let origin = |fields: &HashMap<String, Vec<u8>>| String::from_utf8_lossy(&fields["orig"]).parse().unwrap();
-    Stored {
-        routed: count("routed"),
-        settled: count("settled"),
-        buried: count("buried"),
-        dropped: count("dropped"),
-        lost: count("lost"),
-        redriven: count("redriven"),
-        purged: count("purged"),
-        queued: queue.iter().map(|(id, _)| id.parse().unwrap()).collect(),
-        dead: dead.iter().map(|(_, fields)| origin(fields)).collect(),
-    }
+    let queued = queue.iter().map(|(id, _)| id.parse().unwrap()).collect();
+    Stored::counted(count, queued, dead.iter().map(|(_, fields)| origin(fields)).collect())
 }
 
 /// The UID of a destination, once it is there.

@@ -74,7 +74,7 @@ impl Trust {
         let builder = builder.expect("the provider has cipher suites for TLS 1.2 and 1.3");
         let builder = match (skip_verify, bundle) {
             (true, _) => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
-            (false, Some(pem)) => builder.with_root_certificates(roots_of(pem)?),
+            (false, Some(pem)) => builder.with_root_certificates(authorities::of_pem(pem.as_bytes()).map_err(|_| ConfigError::CaBundle)?),
             (false, None) => builder.with_root_certificates(self.system_roots()?),
         };
         present(builder, certificate)
@@ -87,14 +87,6 @@ impl Trust {
         let roots = authorities::of_system().map_err(|_| ConfigError::NoSystemRoots)?;
         Ok(self.system.get_or_init(|| Arc::new(roots)).clone())
     }
-}
-
-fn roots_of(pem: &str) -> Result<RootCertStore, ConfigError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        roots.add(certificate.map_err(|_| ConfigError::CaBundle)?).map_err(|_| ConfigError::CaBundle)?;
-    }
-    if roots.is_empty() { Err(ConfigError::CaBundle) } else { Ok(roots) }
 }
 
 fn present(
